@@ -1,0 +1,1 @@
+"""Bundle in, HTTP out."""

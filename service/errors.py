@@ -1,0 +1,150 @@
+"""What can fail, as types. Imports nothing of the project; ``error_handlers.py`` says what HTTP makes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+class BundleError(Exception):
+    """A bundle can't be served: stops the start, never reaches a client.
+
+    Args:
+        path: the file that is wrong.
+        problem: what is wrong with it, as a predicate ("is missing").
+        remedy: what the operator can do.
+    """
+
+    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path} {problem}: {remedy}")
+        self.path = path
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field of a request.
+
+    Args:
+        pointer: JSON pointer into the request body, ``/texts/3``; empty for the body as a whole.
+        code: the rule that was broken, part of the API (``too_long``).
+        detail: the rule and its limit in words. Never the caller's text.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class ServiceError(Exception):
+    """Base of all that a client is told. Subclass it directly and add the subclass to ``error_handlers.STATUS``.
+
+    Args:
+        detail: what went wrong this time, for people; names the wrong value's place and the limit, never a text.
+        errors: the wrong fields, where the request's body is at fault.
+    """
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidJsonError(ServiceError):
+    """The body isn't JSON."""
+
+    code = "invalid_json"
+    title = "The request body is not valid JSON"
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The body is declared as something other than JSON."""
+
+    code = "unsupported_media_type"
+    title = "The content type is not supported"
+
+
+class BodyTooLargeError(ServiceError):
+    """The body has more bytes than the operator allows."""
+
+    code = "body_too_large"
+    title = "The request body is too large"
+
+
+class InvalidRequestError(ServiceError):
+    """One or more fields break a rule; ``errors`` names each."""
+
+    code = "invalid_request"
+    title = "The request has invalid fields"
+
+    @classmethod
+    def of(cls, *errors: FieldError) -> InvalidRequestError:
+        """The error for these wrong fields; its detail is the first one's."""
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return cls(f"{errors[0].pointer or 'body'}: {errors[0].detail}{more}", errors)
+
+
+class UnknownModelError(ServiceError):
+    """No loaded model has this name, or it serves another task."""
+
+    code = "unknown_model"
+    title = "The model does not exist"
+
+
+class OverloadedError(ServiceError):
+    """More work is queued than can be done in time.
+
+    Args:
+        detail: as for every service error.
+        retry_after_s: when the queue should have drained, from queued work and the measured drain rate.
+    """
+
+    code = "overloaded"
+    title = "The service is overloaded"
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class NotReadyError(ServiceError):
+    """The service is loading its models or shutting down.
+
+    Args:
+        detail: as for every service error.
+        retry_after_s: when to ask again.
+    """
+
+    code = "not_ready"
+    title = "The service is not ready"
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceededError(ServiceError):
+    """The answer would have come after the request's deadline."""
+
+    code = "deadline_exceeded"
+    title = "The deadline has passed"
+
+
+class NonFiniteOutputError(ServiceError):
+    """The model returned NaN or infinity. Raised by ``Engine.run``."""
+
+    code = "non_finite_output"
+    title = "The model returned no usable number"
+
+
+class ModelRunError(ServiceError):
+    """ONNX Runtime refused a run. Raised by ``Engine.run`` from the cause."""
+
+    code = "model_run_failed"
+    title = "The model run failed"
