@@ -30,6 +30,13 @@ STATUS: Mapping[type[ServiceError], int] = {
     errors.DeadlineExceededError: 504,
     errors.NonFiniteOutputError: 503,
     errors.ModelRunError: 500,
+    errors.StateTokenMalformedError: 422,
+    errors.StateTokenTamperedError: 422,
+    errors.StateTokenExpiredError: 422,
+    errors.StateTokenWrongModelError: 422,
+    errors.StateTokenWrongCallerError: 422,
+    errors.StateTokenUnknownKeyError: 422,
+    errors.StateTokenTooLargeError: 422,
 }
 
 PROBLEM_TYPE = "application/problem+json"

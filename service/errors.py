@@ -148,3 +148,52 @@ class ModelRunError(ServiceError):
 
     code = "model_run_failed"
     title = "The model run failed"
+
+
+class StateTokenMalformedError(ServiceError):
+    """Not a state token, or one that was cut short. Raised by ``StateSealer.open``, as are the five that follow."""
+
+    code = "state_malformed"
+    title = "The state is not a complete state token"
+
+
+class StateTokenTamperedError(ServiceError):
+    """Bytes of the state token were changed."""
+
+    code = "state_tampered"
+    title = "The state token was altered"
+
+
+class StateTokenExpiredError(ServiceError):
+    """The state token is too old."""
+
+    code = "state_expired"
+    title = "The state token has expired"
+
+
+class StateTokenWrongModelError(ServiceError):
+    """The state token belongs to another model, or to another version of this one."""
+
+    code = "state_wrong_model"
+    title = "The state token belongs to another model"
+
+
+class StateTokenWrongCallerError(ServiceError):
+    """The state token was given to another caller."""
+
+    code = "state_wrong_caller"
+    title = "The state token belongs to another caller"
+
+
+class StateTokenUnknownKeyError(ServiceError):
+    """The state token was sealed with a key that this service does not have."""
+
+    code = "state_unknown_key"
+    title = "The state token was sealed with an unknown key"
+
+
+class StateTokenTooLargeError(ServiceError):
+    """A state and the unfinished end of its text do not fit into a token. Raised by ``StateSealer.seal``."""
+
+    code = "state_too_large"
+    title = "The state does not fit into a token"
