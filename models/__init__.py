@@ -1,0 +1,1 @@
+"""PyTorch: what is trained, on what, and how. Offline only; the service never imports it."""

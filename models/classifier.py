@@ -1,0 +1,112 @@
+"""The sentiment classifier: a recurrent trunk, running pools, and a small head, with a prediction after every token."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from models.trunk import Dropouts, Trunk, TrunkConfig
+
+Pool = Literal["last", "mean", "boltzmann"]
+
+
+class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
+    """Architecture of a classifier."""
+
+    trunk: TrunkConfig
+    pools: tuple[Pool, ...] = ("last", "mean", "boltzmann")
+    head_size: int = Field(default=64, ge=1)
+    labels: tuple[str, ...] = ("negative", "positive")
+
+    def pool_sizes(self) -> dict[str, int]:
+        """What the pools carry on: name -> float32 numbers. ``last`` carries nothing, the trunk has it."""
+        hidden = self.trunk.hidden_size
+        sizes: dict[str, int] = {}
+        if "mean" in self.pools:
+            sizes |= {"mean_sum": hidden, "mean_count": 1}
+        if "boltzmann" in self.pools:
+            sizes |= {"boltzmann_sum": hidden, "boltzmann_weight": hidden}
+        return sizes
+
+    @property
+    def state_size(self) -> int:
+        """The trunk's vectors, then the pools'."""
+        return self.trunk.state_size + sum(self.pool_sizes().values())
+
+
+class Classifier(nn.Module):
+    """Every pool has an exact running form with O(1) state, so a prediction exists after each token:
+
+    - ``last``: h_t.
+    - ``mean``: sum h / t.
+    - ``boltzmann``: sum h e^(a h) / sum e^(a h), per dimension with learned sharpness a: the mean at a = 0,
+      towards the maximum as a grows. A running maximum has no ONNX operator; sums have CumSum.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.trunk.hidden_size
+        self.trunk = Trunk(config.trunk)
+        if "boltzmann" in config.pools:
+            self.sharpness = nn.Parameter(torch.full((hidden,), 4.0))
+        self.head = nn.Linear(len(config.pools) * hidden, config.head_size)
+        self.out = nn.Linear(config.head_size, len(config.labels))
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        lengths: Tensor,
+        state: Tensor | None = None,
+        dropout: Dropouts | None = None,
+        head_dropout: tuple[float, float] = (0.0, 0.0),
+        final_only: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Args as for :meth:`Trunk.forward`; ``head_dropout`` before and inside the head.
+
+        Returns:
+            (B, T, C) logits after every token and (B, S) the state after each row's own length; or, with ``final_only``
+            (training), (B, C) logits after each row's last token and no meaningful state, which spares packing.
+        """
+        config = self.config
+        if state is None:
+            state = torch.zeros(len(input_ids), config.state_size, device=input_ids.device)
+        sizes = config.pool_sizes()
+        of_trunk, *of_pools = state.split([config.trunk.state_size, *sizes.values()], dim=1)
+        carried = dict(zip(sizes, of_pools, strict=True))
+        h, trunk_state = self.trunk(input_ids, None if final_only else lengths, of_trunk, dropout)
+        h = h.float()
+        rows = torch.arange(len(h), device=h.device)
+        last = lengths - 1
+        real = (torch.arange(h.shape[1], device=h.device)[None, :] < lengths[:, None]).unsqueeze(2).to(h.dtype)  # (B, T, 1)
+        pooled: list[Tensor] = []
+        after = [trunk_state]
+        for pool in config.pools:
+            if pool == "last":
+                pooled.append(h)
+            elif pool == "mean":
+                total = _running_sum(carried["mean_sum"], h * real)  # -> (B, T, H)
+                count = _running_sum(carried["mean_count"], real)  # -> (B, T, 1)
+                pooled.append(total / count)
+                after += [total[:, -1], count[:, -1]]
+            else:
+                weight = torch.exp(self.sharpness * h) * real
+                total = _running_sum(carried["boltzmann_sum"], h * weight)
+                weights = _running_sum(carried["boltzmann_weight"], weight)
+                pooled.append(total / weights)
+                after += [total[:, -1], weights[:, -1]]
+        x = torch.cat(pooled, dim=2)  # -> (B, T, P*H)
+        if final_only:
+            x = x[rows, last]  # -> (B, P*H)
+        before, inside = head_dropout
+        x = torch.relu(self.head(nn.functional.dropout(x, before, self.training)))
+        logits = self.out(nn.functional.dropout(x, inside, self.training))
+        return logits, torch.cat(after, dim=1)
+
+
+def _running_sum(start: Tensor, x: Tensor) -> Tensor:
+    """(B, D), (B, T, D) -> (B, T, D). The start goes in first, so that chunks add up in the same order as the whole."""
+    return torch.cat([start.unsqueeze(1).to(x.dtype), x], dim=1).cumsum(dim=1)[:, 1:]

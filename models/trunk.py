@@ -1,0 +1,133 @@
+"""The recurrent trunk that both tasks share: embedding and RNN, LSTM or GRU layers; its past is one vector."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+Cell = Literal["rnn", "lstm", "gru"]
+LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class TrunkConfig(BaseModel, extra="forbid", frozen=True):
+    """Sizes of the trunk, named as PyTorch names them."""
+
+    cell: Cell
+    vocab_size: int = Field(ge=2)
+    embedding_dim: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    num_layers: int = Field(default=1, ge=1)
+
+    @property
+    def vectors_per_layer(self) -> int:
+        """h alone, or h and c."""
+        return 2 if self.cell == "lstm" else 1
+
+    @property
+    def state_size(self) -> int:
+        """float32 numbers a text's past takes: for each layer h, then c (LSTM only)."""
+        return self.num_layers * self.vectors_per_layer * self.hidden_size
+
+
+class Trunk(nn.Module):
+    """Embedding, then ``num_layers`` causal recurrent layers."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
+        sizes = [config.embedding_dim] + [config.hidden_size] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(LAYERS[config.cell](size, config.hidden_size, batch_first=True) for size in sizes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Scale every input matrix to what it reads, so that the gates start in their live range.
+
+        With torch's default, the embedding's small numbers make a stacked cell start almost blind to its input.
+        """
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        for depth, layer in enumerate(self.layers):
+            input_std = 0.058 if depth == 0 else 0.2  # of U(-0.1, 0.1), and of a recurrent layer's output
+            nn.init.normal_(layer.weight_ih_l0, std=0.5 / (layer.input_size**0.5 * input_std))
+            if self.config.cell == "lstm":
+                with torch.no_grad():  # forget gate open at the start: i, f, g, o
+                    hidden = self.config.hidden_size
+                    layer.bias_ih_l0[hidden : 2 * hidden] = 1.0
+                    layer.bias_hh_l0[hidden : 2 * hidden] = 0.0
+
+    def forward(
+        self, input_ids: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, dropout: Dropouts | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Read a batch of texts, or the next piece of each.
+
+        Args:
+            input_ids: (B, T) token ids.
+            lengths: (B,) real tokens of each row; without it all rows are T long.
+            state: (B, S) where each text stands; without it at its start.
+            dropout: masks to apply (training only).
+
+        Returns:
+            (B, T, H) the last layer's output after every token, and (B, S) the state after each row's own length.
+        """
+        config = self.config
+        if state is None:
+            state = torch.zeros(len(input_ids), config.state_size, device=input_ids.device)
+        vectors = state.to(self.embedding.weight.dtype).split(config.hidden_size, dim=1)  # each (B, H)
+        x = self.embedding(input_ids) if dropout is None else dropout.embed(self.embedding, input_ids)  # -> (B, T, E)
+        after: list[Tensor] = []
+        for depth, layer in enumerate(self.layers):
+            start = vectors[depth * config.vectors_per_layer :][: config.vectors_per_layer]
+            x, end = _run_layer(layer, x, lengths, [vector.unsqueeze(0) for vector in start])  # -> (B, T, H)
+            after += end
+            if dropout is not None:
+                x = dropout.between(x) if depth + 1 < config.num_layers else dropout.output(x)
+        return x, torch.cat(after, dim=1).float()
+
+
+def _run_layer(layer: nn.Module, x: Tensor, lengths: Tensor | None, start: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One layer over (B, T, ·); returns its output (B, T, H) and its end vectors, each (B, H)."""
+    first = tuple(v.contiguous() for v in start) if len(start) == 2 else start[0].contiguous()
+    if lengths is None:
+        x, end = layer(x, first)
+    else:
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed, end = layer(packed, first)
+        x, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+    return x, [v[0] for v in (end if isinstance(end, tuple) else (end,))]
+
+
+class Dropouts:
+    """Locked dropout: one mask per row, the same at every time step (Gal & Ghahramani 2016, arXiv:1512.05287),
+    and whole embedding rows dropped per batch (Merity et al. 2017, arXiv:1708.02182)."""
+
+    def __init__(self, rows: float = 0.0, inputs: float = 0.0, layers: float = 0.0, outputs: float = 0.0) -> None:
+        self.rows, self.inputs, self.layers, self.outputs = rows, inputs, layers, outputs
+
+    def embed(self, embedding: nn.Embedding, input_ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, E), with dropped vocabulary rows and a locked mask."""
+        weight = embedding.weight
+        if self.rows:
+            keep = torch.rand(len(weight), 1, device=weight.device) >= self.rows
+            x = nn.functional.embedding(input_ids, weight) * (keep[input_ids] / (1 - self.rows))
+        else:
+            x = nn.functional.embedding(input_ids, weight)
+        return _locked(x, self.inputs)
+
+    def between(self, x: Tensor) -> Tensor:
+        """Between two layers; (B, T, H) in and out."""
+        return _locked(x, self.layers)
+
+    def output(self, x: Tensor) -> Tensor:
+        """After the last layer; (B, T, H) in and out."""
+        return _locked(x, self.outputs)
+
+
+def _locked(x: Tensor, p: float) -> Tensor:
+    if not p:
+        return x
+    mask = torch.rand(x.shape[0], 1, x.shape[2], device=x.device, dtype=x.dtype) >= p
+    return x * mask / (1 - p)
