@@ -43,6 +43,7 @@ class LimitSettings(Section):
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Bytes of a request body.")
     max_texts: int = Field(default=256, ge=1, description="Texts in one request.")
     max_chars: int = Field(default=200_000, ge=1, description="Unicode code points in one text.")
+    max_trace_tokens: int = Field(default=10_000, ge=1, description="Tokens of one text whose trace is asked for.")
 
 
 class EngineSettings(Section):
