@@ -238,10 +238,13 @@ class Batcher:
         self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def calibrate(self, shapes: Sequence[tuple[int, int]] = ((1, 1), (1, 8), (1, 24), (4, 24), (8, 24), (16, 24))) -> None:
+    def calibrate(
+        self, shapes: Sequence[tuple[int, int]] = ((1, 1), (1, 8), (1, 24), (4, 24), (8, 24), (16, 24))
+    ) -> None:
         """Time a few runs (B, T), so that the first predictions are not guesses. Blocks; call it before serving."""
         for rows, longest in shapes:
             input_ids = np.ones((rows, longest), np.int64)
+            seconds = 0.0
             for _ in range(2):  # the second run finds memory allocated
                 start = perf_counter()
                 self._engine.run(
@@ -436,7 +439,7 @@ class Batcher:
             else:
                 outcomes = []
                 for row, count in zip(rows, counts, strict=True):
-                    outcomes += self._execute(([row], [count], keep if count >= keep else count))[0]
+                    outcomes += self._execute(([row], [count], min(keep, count)))[0]
         return outcomes, perf_counter() - start
 
     def _run(self, rows: list[_Row], counts: list[int], keep: int) -> tuple[FloatArray, FloatArray]:
@@ -453,7 +456,7 @@ class Batcher:
 
     def _finish(self, batch: _Batch, executed: _Executed, *, inline: bool = False) -> None:
         """Hand each row its outcome, put unfinished rows back, start the next run."""
-        rows, counts, keep = batch
+        rows, counts, _ = batch
         outcomes, run_s = executed
         now = perf_counter()
         self._learn(counts, run_s, now)

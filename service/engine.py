@@ -74,7 +74,7 @@ class Engine:
             session = onnxruntime.InferenceSession(
                 str(folder / GRAPH_FILE), _session_options(threads), providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001  # ONNX Runtime documents no exception types
+        except Exception as error:  # ONNX Runtime documents no exception types
             raise BundleError(
                 folder / GRAPH_FILE, f"can't be opened by ONNX Runtime {onnxruntime.__version__}", "export it again"
             ) from error
@@ -113,7 +113,7 @@ class Engine:
         }
         try:
             new_state, logits = self._session.run(self._outputs, feed)
-        except Exception as error:  # noqa: BLE001  # ONNX Runtime documents no exception types
+        except Exception as error:  # ONNX Runtime documents no exception types
             raise ModelRunError(f"{self.model_id}: ONNX Runtime refused the run") from error
         # A sum is finite only if every summand is, and costs less than asking each one.
         if not (np.isfinite(logits.sum()) and np.isfinite(new_state.sum())):

@@ -125,7 +125,10 @@ class Metrics:
         model = ("model",)
         self.requests = Counter("requests", "Requests answered.", ("route", "code"))
         self.request_seconds = Histogram(
-            "request_duration_seconds", "From the request's first byte in the application to its answer.", SECONDS, ("route",)
+            "request_duration_seconds",
+            "From the request's first byte in the application to its answer.",
+            SECONDS,
+            ("route",),
         )
         self.queue_seconds = Histogram(
             "queue_duration_seconds", "How long rows waited for their first model run.", SECONDS, model
@@ -142,7 +145,9 @@ class Metrics:
         self.rejected = Counter("rejected", "Work refused, by reason.", ("reason",))
         self.cancelled = Counter("cancelled", "Rows dropped because their client had gone, by stage.", ("stage",))
         self.failed_rows = Counter(
-            "failed_rows", "Rows on which a model run failed, by error code (non_finite_output, ...).", ("model", "code")
+            "failed_rows",
+            "Rows on which a model run failed, by error code (non_finite_output, ...).",
+            ("model", "code"),
         )
         self.generated_tokens = Counter("generated_tokens", "Tokens generated.", model)
         self.first_token_seconds = Histogram(

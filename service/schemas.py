@@ -20,7 +20,9 @@ class SentimentRequest(Request):
     text: str | None = Field(default=None, description="One text.", examples=["This movie is not good"])
     texts: list[str] | None = Field(default=None, description="Several texts, in any mix of languages.")
     model: str | None = Field(
-        default=None, description="`name` or `name@version`. Without it the script of each text decides.", max_length=128
+        default=None,
+        description="`name` or `name@version`. Without it the script of each text decides.",
+        max_length=128,
     )
     trace: bool = Field(default=False, description="Also return the prediction after every token.")
 

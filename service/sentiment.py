@@ -46,7 +46,9 @@ def check_text(text: str, pointer: str, max_chars: int) -> FieldError | None:
             text.encode()
         except UnicodeEncodeError:
             return FieldError(
-                pointer, "lone_surrogate", "holds a lone surrogate, which is half a character and not valid Unicode text"
+                pointer,
+                "lone_surrogate",
+                "holds a lone surrogate, which is half a character and not valid Unicode text",
             )
     return None
 

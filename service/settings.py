@@ -56,7 +56,11 @@ class Settings(BaseSettings):
     """All settings of one service process. Nested names join with ``__``: ``RNNSERVE_BATCHING__MAX_BATCH_SIZE``."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
     )
 
     bundles: Path = Field(default=DEFAULT_BUNDLES, description="Folder whose subfolders are bundles.")

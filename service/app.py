@@ -1,0 +1,129 @@
+"""``create_app(settings)``: wires everything; its lifespan loads the models and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from service.cpu import available_cpus
+from service.error_handlers import register_error_handlers
+from service.metrics import Metrics, ModelMetrics
+from service.middleware import Phase, Readiness, RequestLayer
+from service.registry import LoadedModel, load_models
+from service.routes import health, models, sentiment
+from service.routes.json_route import JsonRoute
+from service.sentiment import SentimentClassifier
+from service.settings import Settings, load_settings
+
+log = logging.getLogger("rnnserve")
+
+ROUTERS = (sentiment.router, models.router, health.router)
+DESCRIPTION = "Sentiment and next-word prediction with recurrent models, in English and Chinese."
+
+
+def engine_threads(settings: Settings) -> int:
+    """Threads of one model run: as set, else this process's share of the CPU quota."""
+    return settings.engine.threads or max(1, available_cpus() // settings.workers)
+
+
+def direct_routes() -> dict[str, ASGIApp]:
+    """The routes that take their requests straight from the outermost layer, by path."""
+    return {
+        route.path: route.app
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, JsonRoute) and "{" not in route.path
+    }
+
+
+@contextmanager
+def drain_on_sigterm(readiness: Readiness, delay_s: float) -> Iterator[None]:
+    """On SIGTERM say "not ready" at once and let the server stop ``delay_s`` later, when no load balancer sends any more.
+
+    Does nothing outside the main thread, where no signal arrives.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server_handler = signal.getsignal(signal.SIGTERM)
+        stop: Callable[[int, FrameType | None], Any] | None = server_handler if callable(server_handler) else None
+        if stop is None:
+            yield
+            return
+
+        def drain(number: int, frame: FrameType | None) -> None:
+            readiness.phase = Phase.DRAINING
+            if delay_s > 0:
+                loop.call_soon_threadsafe(loop.call_later, delay_s, stop, number, frame)
+            else:
+                stop(number, frame)
+
+        signal.signal(signal.SIGTERM, drain)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, server_handler)
+
+
+def queue_depth(model: LoadedModel) -> float:
+    """Rows waiting for the model."""
+    return model.batcher.queue_state.rows
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application; models load when its lifespan starts.
+
+    Raises (from the lifespan):
+        BundleError: a bundle can't be served; names the file and the remedy.
+    """
+    metrics = Metrics()
+    readiness = Readiness()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with drain_on_sigterm(readiness, settings.drain_delay_s):
+            registry = await asyncio.to_thread(
+                load_models,
+                settings.bundles,
+                engine_threads(settings),
+                settings.batching,
+                lambda model_id: ModelMetrics(metrics, model_id),
+            )
+            for model in registry:
+                manifest = model.manifest
+                metrics.model_info.read_from(lambda: 1.0, (model.id, manifest.task, manifest.language, manifest.cell))
+                metrics.queue_depth.read_from(partial(queue_depth, model), (model.id,))
+            app.state.registry = registry
+            app.state.classifier = SentimentClassifier(registry, settings.limits, metrics)
+            readiness.phase = Phase.READY
+            try:
+                yield
+            finally:
+                readiness.phase = Phase.DRAINING
+                await asyncio.to_thread(registry.close)
+
+    app = FastAPI(title="rnnserve", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.readiness = readiness
+    for router in ROUTERS:
+        app.router.routes.extend(router.routes)  # not include_router: it would wrap JsonRoute in FastAPI's own handler
+    register_error_handlers(app)
+    app.add_middleware(RequestLayer, direct=direct_routes(), readiness=readiness, metrics=metrics)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """What ``serve`` names to its worker processes."""
+    return create_app(load_settings())

@@ -1,0 +1,49 @@
+"""``GET /v1/models``, one model, and its card."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+
+from service.dependencies import RegistryDep
+from service.registry import LoadedModel
+from service.schemas import ModelCard, ModelList, ModelObject
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+def created_timestamp(created: str) -> int:
+    """Unix seconds of an ISO date or time; without a zone it is UTC, and an unreadable one is 0."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def model_object(model: LoadedModel) -> ModelObject:
+    """A model as the list shows it."""
+    manifest = model.manifest
+    return ModelObject(
+        id=manifest.id, created=created_timestamp(manifest.created), task=manifest.task, language=manifest.language
+    )
+
+
+@router.get("")
+async def list_models(registry: RegistryDep) -> ModelList:
+    """All loaded models, in the form that OpenAI's clients expect."""
+    return ModelList(data=[model_object(model) for model in registry])
+
+
+@router.get("/{model}")
+async def get_model(model: str, registry: RegistryDep) -> ModelObject:
+    """One model by `name` or `name@version`."""
+    return model_object(registry.get(model))
+
+
+@router.get("/{model}/card")
+async def get_card(model: str, registry: RegistryDep) -> ModelCard:
+    """Measured quality, training data with licences, and the parity certificate of one model."""
+    manifest = registry.get(model).manifest
+    return ModelCard(id=manifest.id, **manifest.model_dump(include=set(ModelCard.model_fields) - {"id"}))
