@@ -30,8 +30,8 @@ class BatchPolicy:
     max_batch_size: int = 32
     max_padded_tokens: int = 2048  # rows x longest row
     chunk_tokens: int = 256  # a longer row runs in parts of this size, others between
-    max_padding_ratio: float = 2.0  # padded tokens / real tokens
-    free_padded_tokens: int = 64  # below this a run of its own would cost more than the padding
+    max_padding_ratio: float = 1.5  # padded tokens / real tokens
+    free_padded_tokens: int = 128  # below this a run of its own would cost more than the padding
 
     def take(self, lengths: Sequence[int], max_padded_tokens: int | None = None) -> list[int]:
         """Which of the waiting rows run now.
