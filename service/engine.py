@@ -16,7 +16,6 @@ from service.errors import BundleError, ModelRunError, NonFiniteOutputError
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
-OUTPUTS = ("state", "logits")
 WARMUP_SHAPES = ((1, 1), (1, 16), (4, 16))  # (B, T): the first runs of a session allocate, later ones reuse
 
 
@@ -36,8 +35,8 @@ class Model(Protocol):
 class Session(Protocol):
     """The part of ``onnxruntime.InferenceSession`` that an engine uses."""
 
-    def run(self, output_names: list[str], input_feed: Mapping[str, object]) -> list[FloatArray]:
-        """Run the graph once."""
+    def run(self, output_names: None, input_feed: Mapping[str, object]) -> list[FloatArray]:
+        """Run the graph once; all outputs, in the graph's order."""
         ...
 
 
@@ -55,7 +54,6 @@ class Engine:
         self.state_size = manifest.state_size
         self.logits_size = len(manifest.labels) or manifest.vocab_size
         self._session = session
-        self._outputs = list(OUTPUTS)
 
     @classmethod
     def open(cls, folder: Path, threads: int) -> Engine:
@@ -112,7 +110,7 @@ class Engine:
             "logits_to_keep": np.asarray(logits_to_keep, np.int64),
         }
         try:
-            new_state, logits = self._session.run(self._outputs, feed)
+            new_state, logits = self._session.run(None, feed)
         except Exception as error:  # ONNX Runtime documents no exception types
             raise ModelRunError(f"{self.model_id}: ONNX Runtime refused the run") from error
         # A sum is finite only if every summand is, and costs less than asking each one.
