@@ -46,14 +46,14 @@ class ParityCase(Frozen):
     length: int
     chunk: int = Field(description="Tokens per run; the length itself when the text went in whole.")
     zero_state: bool
-    max_abs_error: float
+    max_error: float = Field(description="Absolute, or relative where the number is above 1.")
 
 
 class ParityCertificate(Frozen):
     """How far ONNX Runtime's numbers are from torch's, over a grid of shapes, chunkings and states."""
 
     tolerance: float
-    max_abs_error: float
+    max_error: float = Field(description="Absolute, or relative where the number is above 1.")
     cases: list[ParityCase]
     torch: str
     onnxruntime: str
@@ -83,7 +83,9 @@ class Manifest(Frozen):
     parameters: int = Field(ge=1, description="Weights, the embedding included.")
     state_size: int = Field(ge=1, description="S: float32 numbers that hold a text's whole past.")
     labels: list[str] = Field(default=[], description="Sentiment: class names in logit order.")
-    temperature: float = Field(default=1.0, gt=0, description="Calibration: probabilities are softmax(logits / temperature).")
+    temperature: float = Field(
+        default=1.0, gt=0, description="Calibration: probabilities are softmax(logits / temperature)."
+    )
     max_tokens: int = Field(default=100_000, ge=1, description="Longest text, in tokens.")
     files: dict[str, str] = Field(description="SHA-256 of each file, by name.")
     parity: ParityCertificate
@@ -121,7 +123,9 @@ def load_manifest(folder: Path) -> Manifest:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
-            path, f"has schema version {version}, newer than {SCHEMA_VERSION}", "update rnnserve, or export with this version"
+            path,
+            f"has schema version {version}, newer than {SCHEMA_VERSION}",
+            "update rnnserve, or export with this version",
         )
     try:
         return Manifest.model_validate(raw)
@@ -143,8 +147,14 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         path = folder / name
         if path.parent != folder:
-            raise BundleError(folder / MANIFEST_FILE, f"lists {name}, outside the bundle", "export the checkpoint again")
+            raise BundleError(
+                folder / MANIFEST_FILE, f"lists {name}, outside the bundle", "export the checkpoint again"
+            )
         if not path.is_file():
             raise BundleError(path, "is missing", "copy the whole folder, or export again")
         if sha256_of(path) != expected:
-            raise BundleError(path, "does not match its SHA-256 in the manifest", "it was altered or half copied: copy or export it again")
+            raise BundleError(
+                path,
+                "does not match its SHA-256 in the manifest",
+                "it was altered or half copied: copy or export it again",
+            )
