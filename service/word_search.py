@@ -193,14 +193,14 @@ class PieceTable:
         self._classify(pieces)
 
     def _classify(self, pieces: Sequence[bytes | None]) -> None:
-        """For each phase: which pieces end the word (or the hope of one), which go on, which are a word by themselves."""
+        """For each phase: which pieces end the word (or the hope of one), which go on, which are a word by themselves: 0 or 1."""
         probes = {Phase.BEFORE: b"", Phase.SPACE: b" ", Phase.WORD: b"a", Phase.APOSTROPHE: b"a'"}
         if not self.spaced:
             probes = {Phase.BEFORE: b"", Phase.SPACE: b" "}
         reader: WordReader = SpacedReader("") if self.spaced else UnspacedReader("")
         ends = {phase: np.zeros(self.size, dtype=np.float32) for phase in Phase}
-        goes_on = {phase: np.zeros(self.size, dtype=np.bool_) for phase in Phase}
-        self.words = np.zeros(self.size, dtype=np.bool_)  # unspaced: pieces that are words
+        goes_on = {phase: np.zeros(self.size, dtype=np.float32) for phase in Phase}
+        self.words = np.zeros(self.size, dtype=np.float32)  # unspaced: pieces that are words
         for phase, probe in probes.items():
             stop = reader.read(probe, 0).word
             for index, piece in enumerate(pieces):
@@ -210,11 +210,11 @@ class PieceTable:
                 if reading.phase is Phase.ENDED and reading.word == stop:
                     ends[phase][index] = 1.0
                 else:
-                    goes_on[phase][index] = True
+                    goes_on[phase][index] = 1.0
                     if phase is Phase.BEFORE and not self.spaced and reading.phase is Phase.ENDED:
-                        self.words[index] = True
+                        self.words[index] = 1.0
         if not self.spaced:
-            goes_on[Phase.BEFORE] &= ~self.words  # counted as a whole, see WordSearch
+            goes_on[Phase.BEFORE] *= 1.0 - self.words  # counted as a whole, see WordSearch
         for index, piece in enumerate(pieces):
             if piece:
                 continues = 0x80 <= piece[0] < 0xC0
@@ -326,6 +326,7 @@ class WordSearch:
         self._word_mass: dict[str, float] = {}  # completion -> mass of the spelling that named the word
         self._piece_words: NDArray[np.float64] | None = None  # (V,) mass of single-piece words, unspaced languages
         self._nothing = 0.0
+        self._waiting = 0.0  # in the queue
         self._lost = 0.0  # continuations too unlikely to keep
         self._queue: list[tuple[float, int, int]] = []  # heap of (-mass, branches, rank)
         self._branches: list[tuple[_Spelling, IntArray, NDArray[np.float64]]] = []
@@ -344,11 +345,11 @@ class WordSearch:
         if not self._required.startswith(b"".join(self._table.pieces[token] for token in path)):
             raise ValueError("the path does not spell the beginning of the required text")
         spelling = _Spelling((), b"", 0, 1.0, self._read(b"", 0))
-        probabilities = self._probabilities(logits)
-        for step, token in enumerate([*path, None]):
-            self._expand(spelling, probabilities[step], skip=token)
+        for row, token in zip(logits, [*path, None], strict=True):
+            probabilities = self._probabilities(row)
+            self._expand(spelling, probabilities, skip=token)
             if token is not None:
-                spelling = self._extend(spelling, token, spelling.mass * float(probabilities[step][token]))
+                spelling = self._extend(spelling, token, spelling.mass * float(probabilities[token]))
 
     def next_paths(self) -> list[PieceIds]:
         """The spellings, as piece ids after the root, whose logits the search needs now; none when it is done."""
@@ -365,9 +366,8 @@ class WordSearch:
     def feed(self, logits: Sequence[FloatArray]) -> None:
         """Go on with the logits (V,) of each of the paths asked for, in their order."""
         running, self._running = self._running, []
-        probabilities = self._probabilities(np.stack(logits))
-        for spelling, row in zip(running, probabilities, strict=True):
-            self._expand(spelling, row)
+        for spelling, row in zip(running, logits, strict=True):
+            self._expand(spelling, self._probabilities(row))
 
     def words(self) -> Words:
         """The candidates, as far as the search went."""
@@ -382,11 +382,11 @@ class WordSearch:
         return Words(candidates, self._nothing / total, self._unresolved() / total)
 
     def _probabilities(self, logits: FloatArray) -> FloatArray:
-        """(P, V) logits -> probabilities of all pieces but those that no text holds."""
-        weights: FloatArray = logits - logits.max(axis=-1, keepdims=True)
+        """(V,) logits -> probabilities of all pieces but those that no text holds."""
+        weights: FloatArray = logits - logits.max()
         np.exp(weights, out=weights)
-        weights[:, self._table.silent] = 0.0
-        weights /= weights.sum(axis=-1, keepdims=True)
+        weights[self._table.silent] = 0.0
+        weights *= np.float32(1.0) / weights.sum()
         return weights
 
     def _expand(self, spelling: _Spelling, probabilities: FloatArray, skip: int | None = None) -> None:
@@ -398,14 +398,16 @@ class WordSearch:
             self._expand_typed(spelling, probabilities, skip)
             return
         table, phase = self._table, spelling.reading.phase
-        self._end(spelling.reading.word, spelling.mass * float(probabilities @ table.ends[phase]))
+        ended = float(probabilities @ table.ends[phase])
+        self._end(spelling.reading.word, spelling.mass * ended)
         if phase is Phase.BEFORE and not table.spaced:
-            mass = np.where(table.words, probabilities, np.float32(0)) * spelling.mass
+            mass = probabilities.astype(np.float64) * table.words
+            mass *= spelling.mass
             np.add.at(mass, table.twins[1], mass[table.twins[0]])
             mass[table.twins[0]] = 0.0
+            ended += float(probabilities @ table.words)
             self._piece_words = mass if self._piece_words is None else self._piece_words + mass
-        goes_on = np.where(table.goes_on[phase], probabilities, np.float32(0))
-        self._branch(spelling, goes_on)
+        self._branch(spelling, probabilities * table.goes_on[phase], 1.0 - ended)
 
     def _expand_typed(self, spelling: _Spelling, probabilities: FloatArray, skip: int | None) -> None:
         """Within the typed text: only pieces that spell it, or its rest and more, are possible."""
@@ -416,18 +418,14 @@ class WordSearch:
         inner = [index for index in self._table.within(rest) if index != skip]
         if skip is not None:
             possible[skip] = 0.0
-        self._branch(spelling, possible)
+        self._branch(spelling, possible, float(possible.sum()))
         if inner:
-            order = sorted(inner, key=lambda index: -probabilities[index])
-            self._push(spelling, np.array(order), probabilities[order].astype(np.float64) * spelling.mass)
+            inner.sort(key=lambda index: -probabilities[index])
+            self._push(spelling, np.array(inner), probabilities[inner].astype(np.float64) * spelling.mass)
 
-    def _branch(self, spelling: _Spelling, probabilities: FloatArray) -> None:
-        """Queue the continuations, likeliest first, that have a share worth keeping."""
-        total = float(probabilities.sum(dtype=np.float64))
-        if total <= 0.0:
-            return
-        floor = self._limits.min_branch * total
-        ids = np.flatnonzero(probabilities > floor)
+    def _branch(self, spelling: _Spelling, probabilities: FloatArray, total: float) -> None:
+        """Queue the continuations, likeliest first, that have a share worth keeping of what they have together."""
+        ids = np.flatnonzero(probabilities > max(self._limits.min_branch * total, 0.0))
         kept = probabilities[ids].astype(np.float64)
         order = np.argsort(-kept, kind="stable")
         self._lost += spelling.mass * max(total - float(kept.sum()), 0.0)
@@ -435,6 +433,7 @@ class WordSearch:
 
     def _push(self, spelling: _Spelling, ids: IntArray, masses: NDArray[np.float64]) -> None:
         if len(ids):
+            self._waiting += float(masses.sum())
             self._branches.append((spelling, ids, masses))
             heapq.heappush(self._queue, (-float(masses[0]), len(self._branches) - 1, 0))
 
@@ -446,7 +445,9 @@ class WordSearch:
             heapq.heapreplace(self._queue, (-float(masses[rank + 1]), branches, rank + 1))
         else:
             heapq.heappop(self._queue)
-        return self._extend(spelling, int(ids[rank]), float(masses[rank]))
+        mass = float(masses[rank])
+        self._waiting -= mass
+        return self._extend(spelling, int(ids[rank]), mass)
 
     def _extend(self, spelling: _Spelling, token: int, mass: float) -> _Spelling:
         surface = spelling.surface + self._table.pieces[token]
@@ -497,8 +498,7 @@ class WordSearch:
         return sum(self._found.values()) + self._nothing + pieces
 
     def _unresolved(self) -> float:
-        waiting = sum(float(self._branches[branches][2][rank:].sum()) for _, branches, rank in self._queue)
-        return waiting + self._lost + sum(spelling.mass for spelling in self._running)
+        return max(self._waiting, 0.0) + self._lost + sum(spelling.mass for spelling in self._running)
 
     def _kth_mass(self) -> float:
         """What a spelling must have to change which words come first: the mass of the last of the top k so far."""
