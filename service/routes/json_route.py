@@ -144,7 +144,6 @@ class JsonRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         self._call = _Endpoint(endpoint)
         self._reader: TypeAdapter[Any] = TypeAdapter(self._call.body_type)
-        self._writer: TypeAdapter[Any] = TypeAdapter(get_type_hints(endpoint)["return"])
         self._status = self.status_code or 200
         self._exclude_none = self.response_model_exclude_none
         self.app = self.answer
@@ -168,7 +167,7 @@ class JsonRoute(APIRoute):
         if isinstance(result, Response):
             await result(scope, receive, send)
             return
-        content = self._writer.dump_json(result, exclude_none=self._exclude_none)
+        content = result.__pydantic_serializer__.to_json(result, exclude_none=self._exclude_none)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
