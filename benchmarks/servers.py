@@ -125,7 +125,7 @@ PEER_SERVERS = (
     Contestant(
         name="MLServer",
         setting="max_batch_size=32, max_batch_time=0.001",
-        command=(str(ENVIRONMENTS / "mlserver" / "bin" / "mlserver"), "start", str(PEERS / "mlserver")),
+        command=(str(ENVIRONMENTS / "mlserver" / "bin" / "mlserver"), "start", str(PEERS / "sentiment")),
         path="/v2/models/sentiment/infer",
         environment={
             "MLSERVER_HTTP_PORT": "{port}",

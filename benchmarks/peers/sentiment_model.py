@@ -23,6 +23,7 @@ class SentimentModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
@@ -43,7 +44,7 @@ class SentimentModel:
             "state": state,
             "logits_to_keep": np.array(1, dtype=np.int64),
         }
-        logits = self.session.run(["logits"], feeds)[0][:, -1, :] / self.manifest["temperature"]
+        logits = self.session.run(None, feeds)[1][:, -1, :] / self.manifest["temperature"]
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 

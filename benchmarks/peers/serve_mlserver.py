@@ -1,4 +1,4 @@
-"""MLServer's runtime: adaptive batching of up to 32 texts, waiting at most 1 ms (mlserver/model-settings.json)."""
+"""MLServer's runtime: adaptive batching of up to 32 texts, waiting at most 1 ms (sentiment/model-settings.json)."""
 
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
