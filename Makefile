@@ -10,11 +10,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := pyproject.toml constraints.txt
+PEERS := fastapi litserve mosec mlserver
 
-.PHONY: help serve test check format docker clean
+.PHONY: help serve test check format docker bench bench-peers clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 serve: $(VENV)/.installed  ## start the service: make serve [HOST=127.0.0.1] [PORT=8000] [ARGS="--workers 2"]
 	$(BIN)/rnnserve serve --host $(HOST) --port $(PORT) $(ARGS)
@@ -34,8 +35,14 @@ format: $(VENV)/.installed-dev  ## rewrite files in the house format
 docker:  ## build the serving image: make docker [IMAGE=rnnserve:0.1.0] [PYTHON_IMAGE=...]
 	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) -t $(IMAGE) .
 
+bench: $(VENV)/.installed-dev  ## measure the budgets on this machine: make bench [ARGS="--seconds 5"]
+	$(BIN)/rnnserve bench $(ARGS)
+
+bench-peers: $(VENV)/.installed-dev $(PEERS:%=benchmarks/.venvs/%/.installed)  ## the same model behind other servers
+	$(BIN)/rnnserve bench peers $(ARGS)
+
 clean:  ## delete the environment and every cache
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/.venvs benchmarks/.models build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # One environment for both commands; a stamp file says what is in it, so a second call installs nothing.
 $(BIN)/python:
@@ -52,3 +59,10 @@ $(VENV)/.installed-dev: $(LOCK) | $(BIN)/python
 	@echo 'Installing the test and training tools into $(VENV) (once; with torch) ...'
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+# Each server under comparison has an environment of its own: their requirements exclude each other.
+benchmarks/.venvs/%/.installed: benchmarks/peers/requirements/%.txt
+	@echo 'Installing $* into $(@D) (once) ...'
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --requirement $<
+	@touch $@
