@@ -186,6 +186,9 @@ class PieceTable:
         twins = [(index, same[0]) for same in self._by_bytes.values() for index in same[1:]]
         self.twins: IntArray = np.array(twins, dtype=np.int64).reshape(-1, 2).T
         self._longest = max(map(len, self._sorted), default=0)
+        self._beginnings = {
+            piece[:end] for piece in self._sorted for end in range(1, len(piece)) if not 0x80 <= piece[end] < 0xC0
+        }
         self.longest_characters = max((len(piece.decode(errors="replace")) for piece in self._sorted), default=0)
         self.silent = np.array(
             [index for index, piece in enumerate(pieces) if not piece and index != end_id], dtype=np.int64
@@ -228,7 +231,8 @@ class PieceTable:
     def extending(self, prefix: bytes) -> IntArray:
         """Ids of the pieces that begin with ``prefix``, which is not empty; the one that equals it included."""
         low = bisect_left(self._sorted, prefix)
-        high = bisect_left(self._sorted, True, lo=low, key=lambda piece: not piece.startswith(prefix))
+        stem = prefix.rstrip(b"\xff")  # what sorts right behind all that begin with the prefix: its last byte plus one
+        high = bisect_left(self._sorted, stem[:-1] + bytes([stem[-1] + 1]), lo=low) if stem else len(self._sorted)
         return self._sorted_ids[low:high]
 
     def within(self, text: bytes) -> list[int]:
@@ -241,8 +245,8 @@ class PieceTable:
         return self._by_bytes.get(text, ())
 
     def has_longer(self, text: bytes) -> bool:
-        """Whether some piece begins with ``text`` and goes on."""
-        return len(self.extending(text)) > len(self.exactly(text))
+        """Whether some piece begins with ``text``, which ends with a whole character, and goes on."""
+        return text in self._beginnings
 
 
 @dataclass(frozen=True, slots=True)

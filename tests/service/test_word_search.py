@@ -384,3 +384,24 @@ def test_a_path_that_spells_something_else_is_refused() -> None:
 )
 def test_word_characters(character: str, expected: bool) -> None:
     assert is_word_character(character) is expected
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4), min_size=1, unique=True), st.binary(min_size=1, max_size=3))
+def test_a_table_finds_pieces_by_their_beginning(pieces: list[bytes], prefix: bytes) -> None:
+    table = table_of(pieces, spaced=True)
+
+    assert sorted(table.extending(prefix)) == [i + 3 for i, piece in enumerate(pieces) if piece.startswith(prefix)]
+    assert sorted(table.within(prefix)) == [
+        i + 3 for i, piece in enumerate(pieces) if prefix.startswith(piece) and piece != prefix
+    ]
+    assert list(table.exactly(prefix)) == [i + 3 for i, piece in enumerate(pieces) if piece == prefix]
+
+
+@given(
+    st.lists(st.text("ab电影", min_size=1, max_size=4), min_size=1, unique=True),
+    st.text("ab电影", min_size=1, max_size=3),
+)
+def test_a_table_knows_which_text_a_piece_would_extend(pieces: list[str], text: str) -> None:
+    table = table_of([piece.encode() for piece in pieces], spaced=False)
+
+    assert table.has_longer(text.encode()) == any(piece.startswith(text) and piece != text for piece in pieces)
