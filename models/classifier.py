@@ -17,7 +17,7 @@ class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
     """Architecture of a classifier."""
 
     trunk: TrunkConfig
-    pools: tuple[Pool, ...] = ("last", "mean", "boltzmann")
+    pools: tuple[Pool, ...] = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
     labels: tuple[str, ...] = ("negative", "positive")
 

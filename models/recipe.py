@@ -34,7 +34,7 @@ class ModelSection(Section):
     embedding_dim: int = Field(default=128, ge=1)
     hidden_size: int = Field(default=256, ge=1)
     num_layers: int = Field(default=1, ge=1)
-    pools: tuple[Pool, ...] = ("last", "mean", "boltzmann")
+    pools: tuple[Pool, ...] = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
 
 

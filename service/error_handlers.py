@@ -37,6 +37,7 @@ STATUS: Mapping[type[ServiceError], int] = {
     errors.StateTokenWrongCallerError: 422,
     errors.StateTokenUnknownKeyError: 422,
     errors.StateTokenTooLargeError: 422,
+    errors.UnsettledTextError: 422,
 }
 
 PROBLEM_TYPE = "application/problem+json"

@@ -197,3 +197,15 @@ class StateTokenTooLargeError(ServiceError):
 
     code = "state_too_large"
     title = "The state does not fit into a token"
+
+
+class UnsettledTextError(ServiceError):
+    """The end of a text that may go on is too long to be carried. Raised by ``Tokenizer.settle``."""
+
+    code = "unsettled_text_too_long"
+    title = "The text has no word boundary near its end"
+
+    def __init__(self, characters: int, limit: int) -> None:
+        super().__init__(
+            f"The last {characters} characters have no word boundary; a text to be continued may have at most {limit} after the last one."
+        )
