@@ -196,7 +196,10 @@ def models(as_json: AsJson = False, bundles: Bundles = None) -> None:
     if as_json:
         typer.echo(json.dumps([_summary(manifest) for manifest in manifests], ensure_ascii=False))
         return
-    table = Table("model", "task", "language", "cell", "weights", "vocabulary", "quality")
+    table = Table()
+    for column in ("model", "task", "language", "cell", "weights", "vocabulary"):
+        table.add_column(column, no_wrap=column in {"model", "task", "cell"})
+    table.add_column("quality")
     for manifest in manifests:
         quality = ", ".join(f"{name} {value:g}" for name, value in islice(manifest.quality.items(), 4))
         cell = f"{manifest.cell} {manifest.num_layers}x{manifest.hidden_size}"

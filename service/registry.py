@@ -64,10 +64,7 @@ def load_model(
         BundleError: see ``Engine.open``; or the tokenizer can't be read.
     """
     engine = Engine.open(folder, threads)
-    try:
-        tokenizer = Tokenizer.open(folder / TOKENIZER_FILE)
-    except (OSError, ValueError) as error:
-        raise BundleError(folder / TOKENIZER_FILE, "is not a tokenizer", "export the checkpoint again") from error
+    tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, engine.manifest.language)
     batcher = Batcher(
         engine,
         BatchPolicy(

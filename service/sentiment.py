@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from service.batching import RowResult
@@ -53,9 +54,8 @@ def check_text(text: str, pointer: str, max_chars: int) -> FieldError | None:
     return None
 
 
-def check_pieces(pieces: Pieces, pointer: str, max_tokens: int, max_trace_tokens: int | None) -> FieldError | None:
-    """What is wrong with a text once its tokens are known; ``max_trace_tokens`` where a trace is asked for."""
-    tokens = len(pieces.ids)
+def check_tokens(tokens: int, pointer: str, max_tokens: int, max_trace_tokens: int | None) -> FieldError | None:
+    """What is wrong with a text of so many tokens; ``max_trace_tokens`` where a trace is asked for."""
     if tokens == 0:
         return FieldError(pointer, "blank", "holds nothing that the model can read")
     if tokens > max_tokens:
@@ -65,25 +65,41 @@ def check_pieces(pieces: Pieces, pointer: str, max_tokens: int, max_trace_tokens
     return None
 
 
-def sentiment_result(model: LoadedModel, text: str, pieces: Pieces, row: RowResult, trace: bool) -> SentimentResult:
+@dataclass(slots=True)
+class _Text:
+    """One text on its way: what is known of it so far."""
+
+    text: str
+    model: LoadedModel
+    ids: list[int]
+    pieces: Pieces | None  # only where a trace is asked for: offsets cost time
+
+
+def sentiment_result(text: _Text, row: RowResult) -> SentimentResult:
     """Probabilities, label and trace from the logits (K, N) of one text: K = 1, or with a trace one per token."""
-    manifest = model.manifest
+    manifest = text.model.manifest
     labels = manifest.labels
     points = [softmax(logits, manifest.temperature) for logits in row.logits.tolist()]
     final = points[-1]
     score = max(final)
+    trace: list[TracePoint] | None = None
+    if text.pieces is not None:
+        trace = [
+            TracePoint(
+                token=text.text[start:end],
+                start=start,
+                end=end,
+                probabilities=dict(zip(labels, point, strict=True)),
+            )
+            for start, end, point in zip(text.pieces.starts, text.pieces.ends, points, strict=True)
+        ]
     return SentimentResult(
         model=manifest.id,
         label=labels[final.index(score)],
         score=score,
         probabilities=dict(zip(labels, final, strict=True)),
-        tokens=len(pieces.ids),
-        trace=[
-            TracePoint(token=text[start:end], start=start, end=end, probabilities=dict(zip(labels, point, strict=True)))
-            for start, end, point in zip(pieces.starts, pieces.ends, points, strict=True)
-        ]
-        if trace
-        else None,
+        tokens=len(text.ids),
+        trace=trace,
     )
 
 
@@ -130,45 +146,53 @@ class SentimentClassifier:
             [check_text(text, pointer, limits.max_chars) for text, pointer in zip(texts, pointers, strict=True)]
         )
         models = [self._registry.resolve(model, "sentiment", text) for text in texts]
-        pieces = await self._tokenize(texts, models)
+        known = await self._tokenize(texts, models, trace)
         max_trace_tokens = limits.max_trace_tokens if trace else None
         _raise_if_any(
             [
-                check_pieces(piece, pointer, chosen.manifest.max_tokens, max_trace_tokens)
-                for piece, pointer, chosen in zip(pieces, pointers, models, strict=True)
+                check_tokens(len(text.ids), pointer, text.model.manifest.max_tokens, max_trace_tokens)
+                for text, pointer in zip(known, pointers, strict=True)
             ]
         )
-        rows = await _run_rows(models, pieces, trace)
+        rows = await _run_rows(known)
         results: list[SentimentResult] = []
-        for chosen, text, piece, row in zip(models, texts, pieces, rows, strict=True):
-            if trace and len(piece.ids) > INLINE_TRACE_TOKENS:
-                results.append(await asyncio.to_thread(sentiment_result, chosen, text, piece, row, trace))
+        for text, row in zip(known, rows, strict=True):
+            if trace and len(text.ids) > INLINE_TRACE_TOKENS:
+                results.append(await asyncio.to_thread(sentiment_result, text, row))
             else:
-                results.append(sentiment_result(chosen, text, piece, row, trace))
+                results.append(sentiment_result(text, row))
         return results
 
-    async def _tokenize(self, texts: Sequence[str], models: Sequence[LoadedModel]) -> list[Pieces]:
+    async def _tokenize(self, texts: Sequence[str], models: Sequence[LoadedModel], trace: bool) -> list[_Text]:
         """Each text's pieces; long ones on another thread (the tokenizer lets the event loop run meanwhile)."""
         start = perf_counter()
-        pieces: list[Pieces] = []
+        known: list[_Text] = []
         budget = INLINE_CHARS
         for text, model in zip(texts, models, strict=True):
             if len(text) > budget:
-                pieces.append(await asyncio.to_thread(model.tokenizer.encode, text))
+                known.append(await asyncio.to_thread(_tokenized, text, model, trace))
                 budget = INLINE_CHARS
             else:
-                pieces.append(model.tokenizer.encode(text))
+                known.append(_tokenized(text, model, trace))
                 budget -= len(text)
         self._metrics.tokenization_seconds.observe((models[0].id,), perf_counter() - start)
-        return pieces
+        return known
 
 
-async def _run_rows(models: Sequence[LoadedModel], pieces: Sequence[Pieces], trace: bool) -> list[RowResult]:
-    """Run each text's pieces, all submitted at once so that they share runs; if one fails, the others are dropped."""
+def _tokenized(text: str, model: LoadedModel, trace: bool) -> _Text:
+    if not trace:
+        return _Text(text, model, model.tokenizer.ids(text), None)
+    pieces = model.tokenizer.encode(text)
+    return _Text(text, model, pieces.ids, pieces)
+
+
+async def _run_rows(texts: Sequence[_Text]) -> list[RowResult]:
+    """Run each text, all submitted at once so that they share runs; if one fails, the others are dropped."""
     futures: list[asyncio.Future[RowResult]] = []
     try:
-        for model, piece in zip(models, pieces, strict=True):
-            futures.append(model.batcher.submit(piece.ids, None, len(piece.ids) if trace else 1))
+        for text in texts:
+            keep = 1 if text.pieces is None else len(text.ids)
+            futures.append(text.model.batcher.submit(text.ids, None, keep))
         return [await future for future in futures]
     finally:
         for future in futures:
