@@ -44,6 +44,15 @@ class LimitSettings(Section):
     max_texts: int = Field(default=256, ge=1, description="Texts in one request.")
     max_chars: int = Field(default=200_000, ge=1, description="Unicode code points in one text.")
     max_trace_tokens: int = Field(default=10_000, ge=1, description="Tokens of one text whose trace is asked for.")
+    max_top_k: int = Field(default=50, ge=1, description="Candidates of one next-word request.")
+    max_completion_tokens: int = Field(default=4096, ge=0, description="Tokens that one completion may generate.")
+    max_choices: int = Field(default=128, ge=1, description="Texts that one completions request may generate.")
+
+
+class StateCacheSettings(Section):
+    """The states that language models keep between requests."""
+
+    max_bytes: int = Field(default=16_000_000, ge=0, description="Of each language model's cache; 0 turns it off.")
 
 
 class EngineSettings(Section):
@@ -75,6 +84,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
+    state_cache: StateCacheSettings = StateCacheSettings()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> set[str]:
