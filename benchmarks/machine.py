@@ -20,7 +20,7 @@ def describe() -> dict[str, Any]:
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory_kib) / 2**20, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": " ".join((platform.system(), platform.release().partition("-")[0])),
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
         "uvicorn": version("uvicorn"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 MEAN_WORDS = 20
@@ -23,7 +25,8 @@ _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "nd", "st", "ng", "ck", "rt"
 _CHINESE = tuple("的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里")
 
 
-def vocabulary(size: int, seed: int = 0) -> list[str]:
+@cache
+def vocabulary(size: int, seed: int = 0) -> tuple[str, ...]:
     """``size`` different words: common English ones first, then words made of syllables."""
     rng = np.random.default_rng(seed)
     words = dict.fromkeys(_COMMON.split())
@@ -32,7 +35,7 @@ def vocabulary(size: int, seed: int = 0) -> list[str]:
         syllables = int(rng.integers(1, 4))
         parts = [rng.choice(onsets) + rng.choice(vowels) + rng.choice(_CODAS) for _ in range(syllables)]
         words["".join(parts)] = None
-    return list(words)[:size]
+    return tuple(words)[:size]
 
 
 def english_texts(count: int, seed: int, words: int | None = None, vocabulary_size: int = 4000) -> list[str]:
