@@ -3,8 +3,8 @@
 A token is url-safe text over these bytes::
 
     version 1 | key id 4 | seed 24 | length of the rest 4 | sealed payload | tag 16
-    payload: expires 8 | tokens 8 | characters 8 | S 4 | context bytes 4 | bundle SHA-256 32 | caller SHA-256 32
-             | state, S little-endian float32 | context, UTF-8 | tail, UTF-8
+    payload: expires 8 | tokens 8 | characters 8 | S 4 | bundle SHA-256 32 | caller SHA-256 32
+             | state, S little-endian float32 | tail, UTF-8
 
 The AEAD is AES-256-GCM: every processor that a server runs on computes it in hardware (8 KiB in 2 µs, ChaCha20-Poly1305
 in 3 µs). Its 96-bit nonce, too short to be drawn at random billions of times under one key, is no limit here: each token
@@ -22,7 +22,7 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ STATE_FILES = ("model.onnx", "model.safetensors", "tokenizer.json")
 
 _VERSION = 1
 _HEADER = struct.Struct("<B4s24sI")
-_FIELDS = struct.Struct("<QQQII32s32s")
+_FIELDS = struct.Struct("<QQQI32s32s")
 _TAG_BYTES = 16
 _KEY_ID_LABEL = b"rnnserve state token: key id"
 _SEAL_LABEL = b"rnnserve state token: seal"
@@ -61,9 +61,6 @@ class CarriedState:
     """Where a text stands: what the model has read, and the end of the text that it has not read yet."""
 
     state: FloatArray  # (S,) after `tokens` tokens
-    context: (
-        str  # text just before the tail, already read; the tokeniser needs it to cut the tail as it would the whole
-    )
     tail: str  # text whose pieces may still change with what follows
     tokens: int  # tokens that the state has seen
     characters: int  # code points of the text before the tail
@@ -144,7 +141,7 @@ class StateSealer:
             StateTokenTooLargeError: the token would have 16 KiB or more.
         """
         state = np.ascontiguousarray(carried.state, dtype="<f4")
-        context, tail = carried.context.encode(), carried.tail.encode()
+        tail = carried.tail.encode()
         payload = b"".join(
             (
                 _FIELDS.pack(
@@ -152,12 +149,10 @@ class StateSealer:
                     carried.tokens,
                     carried.characters,
                     state.size,
-                    len(context),
                     bytes.fromhex(bundle),
                     _digest(caller),
                 ),
                 state.tobytes(),
-                context,
                 tail,
             )
         )
@@ -172,13 +167,16 @@ class StateSealer:
         key, nonce = _derive(self._keys[self._sealing_key_id], header)
         return _to_text(header + AESGCM(key).encrypt(nonce, payload, header))
 
-    def open(self, token: str, bundle: str, caller: str) -> CarriedState:
+    def open(self, token: str, bundles: Collection[str], caller: str) -> tuple[str, CarriedState]:
         """Check a token and take the state out of it.
 
         Args:
             token: what ``seal`` returned, here or on another replica with the same key.
-            bundle: the ``bundle_fingerprint`` of the model that is to go on.
+            bundles: the ``bundle_fingerprint`` of each model that may go on.
             caller: id of the API key that sent the token; "" when the service has no keys.
+
+        Returns:
+            Which of the bundles the state belongs to, and the state.
 
         Raises:
             StateTokenMalformedError: not a token, cut short, or of a version that this service does not know.
@@ -207,20 +205,19 @@ class StateSealer:
         except InvalidTag as error:
             raise _refusal(StateTokenTamperedError, "was altered after it was issued") from error
         # From here on every byte is one that a holder of the key wrote.
-        expires, tokens, characters, state_size, context_bytes, bundle_sha256, caller_sha256 = _FIELDS.unpack_from(
+        expires, tokens, characters, state_size, bundle_sha256, caller_sha256 = _FIELDS.unpack_from(
             payload
         )
         if caller_sha256 != _digest(caller):
             raise _refusal(StateTokenWrongCallerError, "was issued to another caller")
-        if bundle_sha256 != bytes.fromhex(bundle):
+        bundle = bundle_sha256.hex()
+        if bundle not in bundles:
             raise _refusal(StateTokenWrongModelError, "was issued by another model or another version of this one")
         if self._now() >= expires:
             raise _refusal(StateTokenExpiredError, "has expired: send the text again")
         text_start = _FIELDS.size + 4 * state_size
         state = np.frombuffer(payload, dtype="<f4", count=state_size, offset=_FIELDS.size).astype(np.float32)
-        context = payload[text_start : text_start + context_bytes].decode()
-        tail = payload[text_start + context_bytes :].decode()
-        return CarriedState(state, context, tail, tokens, characters)
+        return bundle, CarriedState(state, payload[text_start:].decode(), tokens, characters)
 
 
 def _refusal(error: type[ServiceError], detail: str) -> ServiceError:

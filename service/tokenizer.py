@@ -124,8 +124,8 @@ class Tokenizer:
         )
 
     def _safe_cut(self, text: str) -> int:
-        """Where the tail begins: 0 when nothing is settled."""
-        for i in range(len(text) - 1, 0, -1):
+        """Where the tail begins: 0 when nothing is settled. The tail holds at least one character that is no blank."""
+        for i in range(len(text.rstrip()) - 1, 0, -1):
             before, after = text[i - 1], text[i]
             if self._unigram:
                 if after in BREAKS and _is_chinese(before) and before not in AROUND_NEGATIONS:

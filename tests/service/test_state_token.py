@@ -47,9 +47,9 @@ class Clock:
         return self.now
 
 
-def carried_state(size: int = 5, context: str = "I'll see you ", tail: str = "tom") -> CarriedState:
+def carried_state(size: int = 5, tail: str = "tom") -> CarriedState:
     state = np.random.default_rng(size).standard_normal(size).astype(np.float32)
-    return CarriedState(state, context, tail, tokens=4, characters=13)
+    return CarriedState(state, tail, tokens=4, characters=13)
 
 
 def sealer(*keys: bytes, clock: Clock | None = None, lifetime_s: float = 60.0) -> StateSealer:
@@ -65,36 +65,35 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)  # lon
 @settings(deadline=None)
 @given(
     bits=st.lists(finite_bits, max_size=50),
-    context=any_text,
     tail=any_text,
     tokens=st.integers(0, 2**63),
     characters=st.integers(0, 2**63),
 )
-def test_a_state_comes_back_bit_for_bit(bits: list[int], context: str, tail: str, tokens: int, characters: int) -> None:
+def test_a_state_comes_back_bit_for_bit(bits: list[int], tail: str, tokens: int, characters: int) -> None:
     """Every bit pattern survives, NaN payloads and signed zeros too; all that goes with the state comes back equal."""
     state = np.array(bits, dtype=np.uint32).view(np.float32)
 
-    token = sealer().seal(CarriedState(state, context, tail, tokens, characters), BUNDLE, CALLER)
-    opened = sealer().open(token, BUNDLE, CALLER)
+    token = sealer().seal(CarriedState(state, tail, tokens, characters), BUNDLE, CALLER)
+    bundle, opened = sealer().open(token, [BUNDLE], CALLER)
 
     assert opened.state.dtype == np.float32
     assert opened.state.tobytes() == state.tobytes()
-    assert (opened.context, opened.tail) == (context, tail)
+    assert (bundle, opened.tail) == (BUNDLE, tail)
     assert (opened.tokens, opened.characters) == (tokens, characters)
 
 
 def test_an_opened_state_can_be_written_to() -> None:
     """It is the caller's own array, not a view of the token."""
-    opened = sealer().open(TOKEN, BUNDLE, CALLER)
+    _, opened = sealer().open(TOKEN, [BUNDLE], CALLER)
     opened.state[0] = 1.0
 
 
 def test_a_row_of_a_batch_can_be_sealed() -> None:
     """The state may be any view, as the engine's outputs are."""
     batch = np.arange(12, dtype=np.float32).reshape(4, 3).T
-    carried = CarriedState(batch[1], "", "", tokens=1, characters=1)
+    carried = CarriedState(batch[1], "", tokens=1, characters=1)
 
-    opened = sealer().open(sealer().seal(carried, BUNDLE, CALLER), BUNDLE, CALLER)
+    _, opened = sealer().open(sealer().seal(carried, BUNDLE, CALLER), [BUNDLE], CALLER)
 
     assert opened.state.tolist() == batch[1].tolist()
 
@@ -117,10 +116,10 @@ def test_a_token_that_would_be_too_large_is_not_made() -> None:
     room = 0
     for room in range(12_000, 12_300):
         try:
-            token = sealer().seal(carried_state(0, context="", tail="x" * room), BUNDLE, CALLER)
+            token = sealer().seal(carried_state(0, tail="x" * room), BUNDLE, CALLER)
         except StateTokenTooLargeError:
             break
-        sealer().open(token, BUNDLE, CALLER)
+        sealer().open(token, [BUNDLE], CALLER)
     assert 12_000 < room < 12_299
 
 
@@ -146,7 +145,7 @@ def test_changing_any_character_is_noticed() -> None:
         for step in (1, 17, 32):
             replacement = ALPHABET[(ALPHABET.index(character) + step) % 64]
             with pytest.raises(ServiceError) as refusal:
-                sealer().open(TOKEN[:position] + replacement + TOKEN[position + 1 :], BUNDLE, CALLER)
+                sealer().open(TOKEN[:position] + replacement + TOKEN[position + 1 :], [BUNDLE], CALLER)
             assert refusal.type in {StateTokenMalformedError, StateTokenTamperedError, StateTokenUnknownKeyError}
 
 
@@ -159,14 +158,14 @@ def test_flipping_any_bit_of_the_sealed_part_is_tampering(data: st.DataObject) -
     raw[bit // 8] ^= 1 << bit % 8
 
     with pytest.raises(StateTokenTamperedError):
-        sealer().open(base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("="), BUNDLE, CALLER)
+        sealer().open(base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("="), [BUNDLE], CALLER)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 10, 44, 180, len(TOKEN) - 5, len(TOKEN) - 2, len(TOKEN) - 1])
 def test_a_token_cut_short_is_malformed(length: int) -> None:
     """It is told from tampering: a column too narrow or a broken copy is no attack."""
     with pytest.raises(StateTokenMalformedError):
-        sealer().open(TOKEN[:length], BUNDLE, CALLER)
+        sealer().open(TOKEN[:length], [BUNDLE], CALLER)
 
 
 @pytest.mark.parametrize(
@@ -186,25 +185,25 @@ def test_a_token_cut_short_is_malformed(length: int) -> None:
 )
 def test_what_is_no_token_is_malformed(text: str) -> None:
     with pytest.raises(StateTokenMalformedError):
-        sealer().open(text, BUNDLE, CALLER)
+        sealer().open(text, [BUNDLE], CALLER)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=300) | st.text(st.sampled_from(ALPHABET), max_size=600))
 def test_no_text_at_all_breaks_it(text: str) -> None:
     with pytest.raises(ServiceError):
-        sealer().open(text, BUNDLE, CALLER)
+        sealer().open(text, [BUNDLE], CALLER)
 
 
 def test_another_caller_is_refused_as_such() -> None:
     for caller in ("", "key-8", "KEY-7"):
         with pytest.raises(StateTokenWrongCallerError):
-            sealer().open(TOKEN, BUNDLE, caller)
+            sealer().open(TOKEN, [BUNDLE], caller)
 
 
 def test_another_model_is_refused_as_such() -> None:
     with pytest.raises(StateTokenWrongModelError):
-        sealer().open(TOKEN, OTHER_BUNDLE, CALLER)
+        sealer().open(TOKEN, [OTHER_BUNDLE], CALLER)
 
 
 def test_a_token_expires() -> None:
@@ -213,15 +212,15 @@ def test_a_token_expires() -> None:
     token = sealer(clock=clock, lifetime_s=60).seal(carried_state(), BUNDLE, CALLER)
 
     clock.now = 1059.9
-    sealer(clock=clock).open(token, BUNDLE, CALLER)
+    sealer(clock=clock).open(token, [BUNDLE], CALLER)
     clock.now = 1060.0
     with pytest.raises(StateTokenExpiredError):
-        sealer(clock=clock).open(token, BUNDLE, CALLER)
+        sealer(clock=clock).open(token, [BUNDLE], CALLER)
 
 
 def test_a_foreign_callers_token_does_not_say_whether_it_expired() -> None:
     with pytest.raises(StateTokenWrongCallerError):
-        sealer(clock=Clock(9e9)).open(TOKEN, BUNDLE, "key-8")
+        sealer(clock=Clock(9e9)).open(TOKEN, [BUNDLE], "key-8")
 
 
 def test_keys_rotate_without_losing_a_token() -> None:
@@ -229,11 +228,11 @@ def test_keys_rotate_without_losing_a_token() -> None:
     old_token = sealer(OLD_KEY).seal(carried_state(), BUNDLE, CALLER)
     new_token = sealer(NEW_KEY, OLD_KEY).seal(carried_state(), BUNDLE, CALLER)
 
-    sealer(NEW_KEY, OLD_KEY).open(old_token, BUNDLE, CALLER)
-    sealer(OLD_KEY, NEW_KEY).open(new_token, BUNDLE, CALLER)
-    sealer(NEW_KEY).open(new_token, BUNDLE, CALLER)
+    sealer(NEW_KEY, OLD_KEY).open(old_token, [BUNDLE], CALLER)
+    sealer(OLD_KEY, NEW_KEY).open(new_token, [BUNDLE], CALLER)
+    sealer(NEW_KEY).open(new_token, [BUNDLE], CALLER)
     with pytest.raises(StateTokenUnknownKeyError):
-        sealer(OLD_KEY).open(new_token, BUNDLE, CALLER)
+        sealer(OLD_KEY).open(new_token, [BUNDLE], CALLER)
 
 
 def test_keys_are_read_from_a_setting() -> None:
