@@ -58,7 +58,11 @@ def export_bundle(checkpoint: Path, out: Path, version: str = "1", tolerance: fl
             training_data=[DataSource(**use.model_dump()) for use in config.training_data],
             quality=_measured(work),
             created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            tool_versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+            tool_versions={
+                "torch": torch.__version__,
+                "onnx": onnx.__version__,
+                "onnxruntime": onnxruntime.__version__,
+            },
         )
         _write_manifest(work, manifest)
         _take_place(work, out)

@@ -45,7 +45,10 @@ class GraphBuilder:
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: object) -> list[str]:
         """A node with fresh output names."""
         self._names += 1
-        names = [f"{kind.lower()}_{self._names}" if outputs == 1 else f"{kind.lower()}_{self._names}_{i}" for i in range(outputs)]
+        names = [
+            f"{kind.lower()}_{self._names}" if outputs == 1 else f"{kind.lower()}_{self._names}_{i}"
+            for i in range(outputs)
+        ]
         self.nodes.append(helper.make_node(kind, list(inputs), names, name=names[0], **attributes))
         return names
 
@@ -68,7 +71,11 @@ class GraphBuilder:
         tensor = TensorProto(name=name, data_type=DTYPES[entry["dtype"]], dims=entry["shape"])
         tensor.data_location = TensorProto.EXTERNAL
         start, end = entry["data_offsets"]
-        for key, value in (("location", self._weights.name), ("offset", self._data_start + start), ("length", end - start)):
+        for key, value in (
+            ("location", self._weights.name),
+            ("offset", self._data_start + start),
+            ("length", end - start),
+        ):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers.append(tensor)
         self._weights_made[name] = self.one("Cast", name, to=TensorProto.FLOAT)
@@ -133,13 +140,30 @@ def _trunk(g: GraphBuilder, config: TrunkConfig, state: list[str]) -> tuple[str,
     after: list[str] = []
     for depth in range(config.num_layers):
         layer = f"trunk.layers.{depth}"
-        w, r = (g.one("Unsqueeze", _reordered(g, config, f"{layer}.{name}"), axis["first"]) for name in ("weight_ih_l0", "weight_hh_l0"))
+        w, r = (
+            g.one("Unsqueeze", _reordered(g, config, f"{layer}.{name}"), axis["first"])
+            for name in ("weight_ih_l0", "weight_hh_l0")
+        )
         biases = [_reordered(g, config, f"{layer}.{name}") for name in ("bias_ih_l0", "bias_hh_l0")]
         b = g.one("Unsqueeze", g.one("Concat", *biases, axis=0), axis["first"])
-        start = [g.one("Unsqueeze", vector, axis["first"]) for vector in state[depth * config.vectors_per_layer :][: config.vectors_per_layer]]
+        start = [
+            g.one("Unsqueeze", vector, axis["first"])
+            for vector in state[depth * config.vectors_per_layer :][: config.vectors_per_layer]
+        ]
         # torch multiplies the reset gate in after the recurrent product; ONNX calls that linear_before_reset.
         extra = {"linear_before_reset": 1} if config.cell == "gru" else {}
-        y, *ends = g.op(OPERATORS[config.cell], x, w, r, b, lengths, *start, outputs=1 + len(start), hidden_size=config.hidden_size, **extra)
+        y, *ends = g.op(
+            OPERATORS[config.cell],
+            x,
+            w,
+            r,
+            b,
+            lengths,
+            *start,
+            outputs=1 + len(start),
+            hidden_size=config.hidden_size,
+            **extra,
+        )
         x = g.one("Squeeze", y, axis["directions"])  # (T, 1, B, H) -> (T, B, H)
         after += [g.one("Squeeze", end, axis["first"]) for end in ends]
     return g.one("Transpose", x, perm=[1, 0, 2]), after
@@ -167,11 +191,18 @@ def _gather(g: GraphBuilder, x: str, positions: str) -> str:
     return g.one("GatherND", x, positions, batch_dims=1)
 
 
-def _classifier_head(g: GraphBuilder, config: CheckpointConfig, h: str, positions: str, carried: dict[str, str]) -> tuple[str, list[str]]:
+def _classifier_head(
+    g: GraphBuilder, config: CheckpointConfig, h: str, positions: str, carried: dict[str, str]
+) -> tuple[str, list[str]]:
     """(B, K, C) logits and the pools' vectors after each row."""
     assert config.classifier is not None
     axis1, last = g.ints(1), g.ints(-1, scalar=True)
-    time = g.one("Range", g.ints(0, scalar=True), g.one("Squeeze", g.one("Shape", "input_ids", start=1, end=2)), g.ints(1, scalar=True))
+    time = g.one(
+        "Range",
+        g.ints(0, scalar=True),
+        g.one("Squeeze", g.one("Shape", "input_ids", start=1, end=2)),
+        g.ints(1, scalar=True),
+    )
     real = g.one("Cast", g.one("Less", time, g.one("Unsqueeze", "lengths", axis1)), to=TensorProto.FLOAT)
     real = g.one("Unsqueeze", real, g.ints(2))  # (B, T, 1)
     after_start = g.one("Add", positions, g.ints(1))  # the running sums have the start at index 0

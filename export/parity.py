@@ -35,7 +35,9 @@ def open_graph(path: Path) -> Session:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(input_ids: IntArray, lengths: IntArray, state: FloatArray, logits_to_keep: int) -> tuple[FloatArray, FloatArray]:
+    def run(
+        input_ids: IntArray, lengths: IntArray, state: FloatArray, logits_to_keep: int
+    ) -> tuple[FloatArray, FloatArray]:
         feed = {"input_ids": input_ids, "lengths": lengths, "state": state, "logits_to_keep": np.array(logits_to_keep)}
         next_state, logits = session.run(["next_state", "logits"], feed)
         return np.asarray(next_state), np.asarray(logits)
@@ -50,12 +52,16 @@ def error(expected: FloatArray, found: FloatArray) -> float:
 
 
 @torch.no_grad()
-def _torch_run(module: Classifier | LanguageModel, input_ids: IntArray, lengths: IntArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _torch_run(
+    module: Classifier | LanguageModel, input_ids: IntArray, lengths: IntArray, state: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     logits, after = module(torch.from_numpy(input_ids), torch.from_numpy(lengths), torch.from_numpy(state))
     return after.numpy(), logits.numpy()
 
 
-def _graph_run(run: Session, input_ids: IntArray, lengths: IntArray, state: FloatArray, chunk: int) -> tuple[FloatArray, FloatArray]:
+def _graph_run(
+    run: Session, input_ids: IntArray, lengths: IntArray, state: FloatArray, chunk: int
+) -> tuple[FloatArray, FloatArray]:
     """Through the graph in pieces of ``chunk`` tokens; rows that are over keep their state. Returns (B, S), (B, T, N)."""
     batch, time = input_ids.shape
     pieces = []
@@ -75,7 +81,9 @@ def _graph_run(run: Session, input_ids: IntArray, lengths: IntArray, state: Floa
     return state, np.concatenate(pieces, axis=1)[:, :time]
 
 
-def check_parity(module: Classifier | LanguageModel, graph: Path, tolerance: float = TOLERANCE, seed: int = 0) -> ParityCertificate:
+def check_parity(
+    module: Classifier | LanguageModel, graph: Path, tolerance: float = TOLERANCE, seed: int = 0
+) -> ParityCertificate:
     """Run the grid batch x length x chunking x state.
 
     Raises:
@@ -104,7 +112,11 @@ def check_parity(module: Classifier | LanguageModel, graph: Path, tolerance: flo
             f"length {worst_case.length}, chunks of {worst_case.chunk}, {'zero' if worst_case.zero_state else 'carried'} state"
         )
     return ParityCertificate(
-        tolerance=tolerance, max_error=worst_case.max_error, cases=cases, torch=torch.__version__, onnxruntime=onnxruntime.__version__
+        tolerance=tolerance,
+        max_error=worst_case.max_error,
+        cases=cases,
+        torch=torch.__version__,
+        onnxruntime=onnxruntime.__version__,
     )
 
 

@@ -60,7 +60,9 @@ class CheckpointConfig(BaseModel, extra="forbid", frozen=True):
 def save_checkpoint(folder: Path, config: CheckpointConfig, module: torch.nn.Module, tokenizer: Tokenizer) -> None:
     """Write weights as float16, the config and the tokenizer; each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in module.state_dict().items()}
+    weights = {
+        name: value.detach().to("cpu", torch.float16).contiguous() for name, value in module.state_dict().items()
+    }
     _replace(folder / WEIGHTS_FILE, lambda path: save_file(weights, path))
     _replace(folder / TOKENIZER_FILE, lambda path: tokenizer.save(str(path)))
     write_json(folder / CONFIG_FILE, config.model_dump(mode="json", exclude_none=True))

@@ -79,7 +79,9 @@ class Classifier(nn.Module):
         carried = dict(zip(sizes, of_pools, strict=True))
         h, trunk_state = self.trunk(input_ids, None if final_only else lengths, of_trunk, dropout)
         h = h.float()
-        real = (torch.arange(h.shape[1], device=h.device)[None, :] < lengths[:, None]).unsqueeze(2).to(h.dtype)  # (B, T, 1)
+        real = (
+            (torch.arange(h.shape[1], device=h.device)[None, :] < lengths[:, None]).unsqueeze(2).to(h.dtype)
+        )  # (B, T, 1)
         add_up = _final_sum if final_only else _running_sum
         pooled: list[Tensor] = []  # each (B, T, H), or (B, H) with final_only
         after = [trunk_state]

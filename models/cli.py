@@ -31,7 +31,9 @@ def train_command(
     data: Annotated[Path | None, typer.Option(help="The corpora folder.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Your own CSV or JSONL with the columns text and label.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model, instead of the recipe's.")] = None,
-    max_minutes: Annotated[float, typer.Option(min=0.01, help="Stop in time; the learning rate ends low all the same.")] = math.inf,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Stop in time; the learning rate ends low all the same.")
+    ] = math.inf,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves torch's choice.")] = 0,

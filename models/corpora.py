@@ -161,7 +161,11 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def read_lines(path: Path) -> Iterator[str]:
     """Lines without their newline. Never ``str.splitlines``: texts hold exotic separators."""
     try:
-        opened = gzip.open(path, "rt", encoding="utf-8", newline="\n") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="\n")
+        opened = (
+            gzip.open(path, "rt", encoding="utf-8", newline="\n")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8", newline="\n")
+        )
         with opened as file:
             for line in file:
                 yield line.rstrip("\r\n")
@@ -198,7 +202,9 @@ def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str,
             continue
         if divided:
             percent = _hash_percent(row["text"])
-            where = "test" if percent < hash_test else "dev" if percent < hash_test + min(3, corpus.hash_test) else "train"
+            where = (
+                "test" if percent < hash_test else "dev" if percent < hash_test + min(3, corpus.hash_test) else "train"
+            )
             if where != part:
                 continue
         yield row, label
@@ -225,7 +231,9 @@ def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], 
             held_out[corpus.language] = held_out_fingerprints(data, corpus.language)
         rows = [e for e in labelled(data, name, "train") if fingerprint(e.text) not in held_out[corpus.language]]
         examples += rows
-        used.append(DataUse(name=name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=len(rows)))
+        used.append(
+            DataUse(name=name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=len(rows))
+        )
     return examples, used
 
 
@@ -245,7 +253,9 @@ def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
         if not str(text).strip():
             continue
         if str(label).strip() not in classes:
-            raise CorpusError(f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {', '.join(classes)}")
+            raise CorpusError(
+                f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {', '.join(classes)}"
+            )
         examples.append(Example(str(text), classes[str(label).strip()], path.stem))
     if not examples:
         raise CorpusError(f"{path}: no labelled text in it")

@@ -11,7 +11,9 @@ from torch import Tensor
 from models.tokenizer import PAD_ID
 
 
-def bucketed_batches(lengths: Sequence[int], max_rows: int, max_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+def bucketed_batches(
+    lengths: Sequence[int], max_rows: int, max_tokens: int, rng: np.random.Generator
+) -> list[list[int]]:
     """Group texts of similar length: every index once, shuffled, at most ``max_rows`` rows and ``max_tokens`` padded tokens.
 
     Lengths are jittered before sorting, so that epochs differ.

@@ -33,7 +33,11 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.trunk.vocab_size))
 
     def hidden(
-        self, input_ids: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, dropout: Dropouts | None = None
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | None = None,
+        state: Tensor | None = None,
+        dropout: Dropouts | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, but (B, T, E) before the output layer, for a fused loss."""
         h, state = self.trunk(input_ids, lengths, state, dropout)

@@ -43,7 +43,9 @@ class DataSection(Section):
 
     sentiment: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = Field(default=(), description="Further JSON-lines files with a text field, for the language-model stage.")
+    unlabelled: tuple[str, ...] = Field(
+        default=(), description="Further JSON-lines files with a text field, for the language-model stage."
+    )
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
 
@@ -57,7 +59,9 @@ class LanguageModelSection(Section):
     warmup_steps: int = Field(default=200, ge=0)
     rows: int = Field(default=64, ge=1, description="Parallel streams.")
     bptt: int = Field(default=64, ge=2, description="Tokens per step of each stream.")
-    reset_probability: float = Field(default=0.01, ge=0, le=1, description="Chance that a stream's state is zeroed at a step.")
+    reset_probability: float = Field(
+        default=0.01, ge=0, le=1, description="Chance that a stream's state is zeroed at a step."
+    )
     clip: float = Field(default=0.5, gt=0)
     row_dropout: float = Field(default=0.025, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Locked, on inputs, between layers, on outputs.")
@@ -68,18 +72,24 @@ class ClassifierSection(Section):
     """The classifier stage."""
 
     epochs: float = Field(default=3, gt=0)
-    learning_rate: float = Field(default=2e-3, gt=0, description="Of the head; halved per layer below it after a language-model stage.")
+    learning_rate: float = Field(
+        default=2e-3, gt=0, description="Of the head; halved per layer below it after a language-model stage."
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     max_rows: int = Field(default=128, ge=1)
     max_tokens: int = Field(default=16_000, ge=1, description="Padded tokens of a batch.")
-    cut_tokens: int = Field(default=400, ge=1, description="Longer training texts keep their beginning or their end, by turns.")
+    cut_tokens: int = Field(
+        default=400, ge=1, description="Longer training texts keep their beginning or their end, by turns."
+    )
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
     row_dropout: float = Field(default=0.05, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     head_dropout: tuple[float, float] = (0.4, 0.1)
-    class_weights: bool = Field(default=False, description="Weigh classes within each corpus, n / (2 n_class), clipped to 0.3..4.")
+    class_weights: bool = Field(
+        default=False, description="Weigh classes within each corpus, n / (2 n_class), clipped to 0.3..4."
+    )
 
 
 class Recipe(Section):

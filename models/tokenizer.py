@@ -126,14 +126,18 @@ def train_chinese(texts: Iterable[str], vocab_size: int, lowercase: bool, specia
             characters.update(word)
     first = SPECIAL_TOKENS if specials else [PAD]
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
-    pieces = {c: words[c] for c in [*_printable_ascii(), *(c for c, n in characters.items() if n >= MIN_CHARACTER_COUNT)]}
+    pieces = {
+        c: words[c] for c in [*_printable_ascii(), *(c for c, n in characters.items() if n >= MIN_CHARACTER_COUNT)]
+    }
     for word, count in words.most_common():
         if len(pieces) == vocab_size - len(first) - len(bytes_):
             break
         if 1 < len(word) <= (MAX_PIECE_CHARACTERS if _HAN.match(word) else MAX_LATIN_PIECE):
             pieces[word] = count
     total = words.total()
-    learned = [(piece, math.log(max(count, 0.5) / total)) for piece, count in sorted(pieces.items(), key=lambda p: -p[1])]
+    learned = [
+        (piece, math.log(max(count, 0.5) / total)) for piece, count in sorted(pieces.items(), key=lambda p: -p[1])
+    ]
     floor = learned[-1][1] - 10
     vocab = [(piece, 0.0) for piece in first] + [(piece, floor) for piece in bytes_] + learned
     # The unknown id only sets the cost of an uncovered character, which byte fallback then spells; it is never emitted.

@@ -21,7 +21,18 @@ from torch import Tensor, nn
 
 from models.checkpoint import METRICS_FILE, CheckpointConfig, DataUse, save_checkpoint, write_json
 from models.classifier import Classifier, ClassifierConfig
-from models.corpora import OPEN_TEXT, SENTIMENT, Example, documents, fingerprint, held_out_fingerprints, labelled, own_examples, read_rows, training_examples
+from models.corpora import (
+    OPEN_TEXT,
+    SENTIMENT,
+    Example,
+    documents,
+    fingerprint,
+    held_out_fingerprints,
+    labelled,
+    own_examples,
+    read_rows,
+    training_examples,
+)
 from models.data import bucketed_batches, pad, shuffled_stream, stream_batches
 from models.language_model import LanguageModel, LanguageModelConfig, fused_cross_entropy
 from models.negation import negation_examples
@@ -75,15 +86,36 @@ class Schedule:
 class Stage:
     """One stage's loop: steps its module, logs, saves what a killed run needs to go on, and stops in time."""
 
-    def __init__(self, run: Run, name: str, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, ema: nn.Module | None = None) -> None:
-        self.run, self.name, self.module, self.optimizer, self.schedule, self.ema = run, name, module, optimizer, schedule, ema
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        ema: nn.Module | None = None,
+    ) -> None:
+        self.run, self.name, self.module, self.optimizer, self.schedule, self.ema = (
+            run,
+            name,
+            module,
+            optimizer,
+            schedule,
+            ema,
+        )
         self.step = 0
         self.elapsed_s = 0.0
         self.tokens = 0
         self.curve: list[dict[str, float]] = []
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
 
-    def train(self, epoch_batches: Callable[[int], Iterator[Any]], loss_of: Callable[[Any], tuple[Tensor, int]], clip: float, ema_decay: float = 0.0) -> None:
+    def train(
+        self,
+        epoch_batches: Callable[[int], Iterator[Any]],
+        loss_of: Callable[[Any], tuple[Tensor, int]],
+        clip: float,
+        ema_decay: float = 0.0,
+    ) -> None:
         """Go through epochs until the schedule is done.
 
         Args:
@@ -97,7 +129,14 @@ class Stage:
         began, logged, saved = time.monotonic() - self.elapsed_s, time.monotonic(), time.monotonic()
         window_loss, window_tokens = 0.0, 0
         parameters = [p for p in self.module.parameters() if p.requires_grad]
-        with Progress(TextColumn(self.name), BarColumn(), TextColumn("{task.fields[line]}"), TimeElapsedColumn(), console=self.run.console, disable=not self.run.console.is_terminal) as bar:
+        with Progress(
+            TextColumn(self.name),
+            BarColumn(),
+            TextColumn("{task.fields[line]}"),
+            TimeElapsedColumn(),
+            console=self.run.console,
+            disable=not self.run.console.is_terminal,
+        ) as bar:
             task = bar.add_task(self.name, total=1.0, line="")
             while self.schedule.progress(self.step, self.elapsed_s) < 1:
                 for batch in epoch_batches(epoch):
@@ -126,7 +165,13 @@ class Stage:
                         bar.update(task, completed=done, line=line)
                         if not self.run.console.is_terminal:
                             self.run.say(f"{self.name} {line}")
-                        self.curve.append({"minutes": round(self.elapsed_s / 60, 2), "step": self.step, "loss": round(window_loss / window_tokens, 4)})
+                        self.curve.append(
+                            {
+                                "minutes": round(self.elapsed_s / 60, 2),
+                                "step": self.step,
+                                "loss": round(window_loss / window_tokens, 4),
+                            }
+                        )
                         logged, window_loss, window_tokens = now, 0.0, 0
                     if now - saved >= SAVE_EVERY_S:
                         self.save()
@@ -138,7 +183,12 @@ class Stage:
 
     def summary(self) -> dict[str, Any]:
         """For metrics.json."""
-        return {"steps": self.step, "tokens": self.tokens, "minutes": round(self.elapsed_s / 60, 2), "curve": self.curve[:: max(1, len(self.curve) // 50)]}
+        return {
+            "steps": self.step,
+            "tokens": self.tokens,
+            "minutes": round(self.elapsed_s / 60, 2),
+            "curve": self.curve[:: max(1, len(self.curve) // 50)],
+        }
 
     def save(self) -> None:
         """Write module, averaged copy, optimizer and counters, each whole or not at all."""
@@ -149,10 +199,22 @@ class Stage:
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         folder = self.run.out
         partial = folder / (RESUME_WEIGHTS + ".partial")
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"stage": self.name, "step": str(self.step)})
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+            partial,
+            {"stage": self.name, "step": str(self.step)},
+        )
         partial.replace(folder / RESUME_WEIGHTS)
-        counters = {"stage": self.name, "step": self.step, "elapsed_s": self.elapsed_s, "tokens": self.tokens, "curve": self.curve}
-        write_json(folder / RESUME_STATE, counters | {"recipe": self.run.recipe.model_dump(mode="json"), "seed": self.run.seed})
+        counters = {
+            "stage": self.name,
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "tokens": self.tokens,
+            "curve": self.curve,
+        }
+        write_json(
+            folder / RESUME_STATE, counters | {"recipe": self.run.recipe.model_dump(mode="json"), "seed": self.run.seed}
+        )
 
     def _resume(self) -> None:
         state = resume_state(self.run)
@@ -169,7 +231,12 @@ class Stage:
                 moments.setdefault(int(index), {})[name] = value
         document = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": moments, "param_groups": document["param_groups"]})
-        self.step, self.elapsed_s, self.tokens, self.curve = state["step"], state["elapsed_s"], state["tokens"], state["curve"]
+        self.step, self.elapsed_s, self.tokens, self.curve = (
+            state["step"],
+            state["elapsed_s"],
+            state["tokens"],
+            state["curve"],
+        )
         self.run.say(f"{self.name}: going on from step {self.step}, {self.elapsed_s / 60:.1f} minutes in")
 
 
@@ -192,28 +259,59 @@ def train(run: Run) -> dict[str, Any]:
     examples, dev, used = _labelled_data(run)
     texts = _running_text(run, examples)
     tokenizer = _tokenizer(run, examples, texts)
-    trunk = TrunkConfig(vocab_size=tokenizer.get_vocab_size(), **recipe.model.model_dump(include={"cell", "embedding_dim", "hidden_size", "num_layers"}))
-    metrics: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "seed": run.seed, "device": run.device, "machine": platform.machine(), "torch": torch.__version__, "stages": {}}
+    trunk = TrunkConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        **recipe.model.model_dump(include={"cell", "embedding_dim", "hidden_size", "num_layers"}),
+    )
+    metrics: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": run.seed,
+        "device": run.device,
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "stages": {},
+    }
     used = [*used, *(_text_use(name) for name in recipe.data.text)]
     state = resume_state(run)
     language_model = None
     if recipe.language_model is not None:
         language_model = LanguageModel(LanguageModelConfig(trunk=trunk)).to(run.device)
         if state is None or state["stage"] == "language-model":
-            metrics["stages"]["language-model"] = _language_model_stage(run, recipe.language_model, language_model, tokenizer, texts)
+            metrics["stages"]["language-model"] = _language_model_stage(
+                run, recipe.language_model, language_model, tokenizer, texts
+            )
     if recipe.task == "language-model":
         assert language_model is not None
-        config = CheckpointConfig(name=recipe.name, task="language-model", language=recipe.language, language_model=language_model.config, training_data=tuple(used))
+        config = CheckpointConfig(
+            name=recipe.name,
+            task="language-model",
+            language=recipe.language,
+            language_model=language_model.config,
+            training_data=tuple(used),
+        )
         save_checkpoint(run.out, config, language_model, tokenizer)
     else:
         assert recipe.classifier is not None
-        classifier = Classifier(ClassifierConfig(trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels)).to(run.device)
+        classifier = Classifier(
+            ClassifierConfig(
+                trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels
+            )
+        ).to(run.device)
         if language_model is not None:
             classifier.trunk.load_state_dict(language_model.trunk.state_dict())
-        averaged, summary = _classifier_stage(run, recipe.classifier, classifier, tokenizer, examples, language_model is not None)
+        averaged, summary = _classifier_stage(
+            run, recipe.classifier, classifier, tokenizer, examples, language_model is not None
+        )
         temperature, dev_metrics = _calibrate(run, averaged, tokenizer, dev)
         metrics["stages"]["classifier"] = summary | {"dev": dev_metrics}
-        config = CheckpointConfig(name=recipe.name, task="sentiment", language=recipe.language, classifier=averaged.config, training_data=tuple(used), temperature=temperature)
+        config = CheckpointConfig(
+            name=recipe.name,
+            task="sentiment",
+            language=recipe.language,
+            classifier=averaged.config,
+            training_data=tuple(used),
+            temperature=temperature,
+        )
         save_checkpoint(run.out, config, averaged, tokenizer)
     metrics["minutes"] = round((time.monotonic() - began) / 60, 2)
     write_json(run.out / METRICS_FILE, metrics)
@@ -241,12 +339,19 @@ def _labelled_data(run: Run) -> tuple[list[Example], dict[str, list[Example]], l
         return examples, dev, used
     data = _data_folder(run)
     examples, used = training_examples(data, recipe.data.sentiment)
-    dev = {name: labelled(data, name, "dev") for name in recipe.data.sentiment if SENTIMENT[name].files.keys() & {"dev", "all"}}
+    dev = {
+        name: labelled(data, name, "dev")
+        for name in recipe.data.sentiment
+        if SENTIMENT[name].files.keys() & {"dev", "all"}
+    }
     repeated = [e for e in examples for _ in range(recipe.data.repeat.get(e.source, 1) - 1)]
     examples += repeated
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
-        examples += [Example(text, label, "negation templates") for text, label in negation_examples(recipe.language, count, run.seed)]
+        examples += [
+            Example(text, label, "negation templates")
+            for text, label in negation_examples(recipe.language, count, run.seed)
+        ]
         used.append(DataUse(name="negation templates", licence="Apache-2.0", source="models/negation.py", rows=count))
     return examples, {name: rows for name, rows in dev.items() if rows}, used
 
@@ -289,7 +394,9 @@ def _tokenizer(run: Run, examples: Sequence[Example], texts: Sequence[str]) -> T
         corpus = [corpus[i] for i in sorted(drawn)]
     run.say(f"training the tokenizer on {len(corpus):,} texts")
     is_lm = recipe.task == "language-model"
-    tokenizer = train_tokenizer(recipe.language, corpus, recipe.tokenizer.vocab_size, lowercase=not is_lm, specials=is_lm)
+    tokenizer = train_tokenizer(
+        recipe.language, corpus, recipe.tokenizer.vocab_size, lowercase=not is_lm, specials=is_lm
+    )
     tokenizer.save(str(path))
     return tokenizer
 
@@ -304,7 +411,9 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
 # -- the language-model stage ------------------------------------------------------------------------------------------
 
 
-def _language_model_stage(run: Run, section: LanguageModelSection, model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
+def _language_model_stage(
+    run: Run, section: LanguageModelSection, model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str]
+) -> dict[str, Any]:
     run.say("encoding")
     is_lm = run.recipe.task == "language-model"
     before, after = ([START_ID], [END_ID]) if is_lm else ([], [])
@@ -325,7 +434,9 @@ def _language_model_stage(run: Run, section: LanguageModelSection, model: Langua
     limit_s = run.max_minutes * 60 * (section.share_of_time if run.recipe.task == "sentiment" else 1)
     schedule = Schedule(int(steps_per_epoch * section.epochs), section.warmup_steps, limit_s)
     run.say(f"{tokens:,} tokens, {schedule.total_steps:,} steps")
-    optimizer = torch.optim.AdamW(model.parameters(), section.learning_rate, betas=(0.9, 0.99), weight_decay=section.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), section.learning_rate, betas=(0.9, 0.99), weight_decay=section.weight_decay
+    )
     stage = Stage(run, "language-model", model, optimizer, schedule)
     dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, section.dropout)
     carried: dict[str, Tensor] = {}
@@ -344,7 +455,9 @@ def _language_model_stage(run: Run, section: LanguageModelSection, model: Langua
             x, state = model.hidden(batch[:, :-1], None, state, dropout)
         carried["state"] = state.detach()
         targets = batch[:, 1:].flatten()
-        return fused_cross_entropy(x.flatten(0, 1), model.trunk.embedding.weight, model.bias, targets, torch.bfloat16), len(targets)
+        return fused_cross_entropy(
+            x.flatten(0, 1), model.trunk.embedding.weight, model.bias, targets, torch.bfloat16
+        ), len(targets)
 
     model.train()
     stage.train(epoch_batches, loss_of, section.clip)
@@ -371,7 +484,14 @@ def _stream_nll(model: LanguageModel, stream: np.ndarray, device: str) -> float:
 # -- the classifier stage ----------------------------------------------------------------------------------------------
 
 
-def _classifier_stage(run: Run, section: ClassifierSection, model: Classifier, tokenizer: Tokenizer, examples: Sequence[Example], pretrained: bool) -> tuple[Classifier, dict[str, Any]]:
+def _classifier_stage(
+    run: Run,
+    section: ClassifierSection,
+    model: Classifier,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    pretrained: bool,
+) -> tuple[Classifier, dict[str, Any]]:
     run.say(f"encoding {len(examples):,} texts")
     encoded = _encode(tokenizer, [example.text for example in examples])
     kept = [index for index, ids in enumerate(encoded) if len(ids)]
@@ -385,12 +505,16 @@ def _classifier_stage(run: Run, section: ClassifierSection, model: Classifier, t
     schedule = Schedule(total_steps, max(1, total_steps // 10), run.max_minutes * 60 * (1 - share if share < 1 else 1))
     averaged = Classifier(model.config).to(run.device)
     averaged.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(_layerwise(model, section.learning_rate, pretrained), betas=(0.8, 0.99), weight_decay=section.weight_decay)
+    optimizer = torch.optim.AdamW(
+        _layerwise(model, section.learning_rate, pretrained), betas=(0.8, 0.99), weight_decay=section.weight_decay
+    )
     stage = Stage(run, "classifier", model, optimizer, schedule, averaged)
     dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, 0.0)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[list[int], int]]:
-        for batch in bucketed_batches(lengths, section.max_rows, section.max_tokens, np.random.default_rng((run.seed, epoch))):
+        for batch in bucketed_batches(
+            lengths, section.max_rows, section.max_tokens, np.random.default_rng((run.seed, epoch))
+        ):
             yield batch, epoch
 
     def loss_of(item: tuple[list[int], int]) -> tuple[Tensor, int]:
@@ -398,8 +522,17 @@ def _classifier_stage(run: Run, section: ClassifierSection, model: Classifier, t
         rows = [_cut(encoded[i], section.cut_tokens, keep_end=(i + epoch) % 2 == 0) for i in batch]
         input_ids, row_lengths = pad([row.tolist() for row in rows])
         with torch.autocast(run.device, torch.bfloat16):
-            logits, _ = model(input_ids.to(run.device), row_lengths.to(run.device), None, dropout, section.head_dropout, final_only=True)
-        losses = nn.functional.cross_entropy(logits.float(), labels[batch].to(run.device), reduction="none", label_smoothing=section.label_smoothing)
+            logits, _ = model(
+                input_ids.to(run.device),
+                row_lengths.to(run.device),
+                None,
+                dropout,
+                section.head_dropout,
+                final_only=True,
+            )
+        losses = nn.functional.cross_entropy(
+            logits.float(), labels[batch].to(run.device), reduction="none", label_smoothing=section.label_smoothing
+        )
         weight = weights[batch].to(run.device)
         return (losses * weight).sum() / weight.sum(), int(row_lengths.sum())
 
@@ -442,7 +575,9 @@ def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def final_logits(model: Classifier, encoded: Sequence[np.ndarray], device: str = "cpu", max_tokens: int = 32_000) -> Tensor:
+def final_logits(
+    model: Classifier, encoded: Sequence[np.ndarray], device: str = "cpu", max_tokens: int = 32_000
+) -> Tensor:
     """(N, C) logits after each whole text; an empty one gets zeros."""
     out = torch.zeros(len(encoded), len(model.config.labels))
     order = sorted((i for i in range(len(encoded)) if len(encoded[i])), key=lambda i: len(encoded[i]))
@@ -462,7 +597,9 @@ def final_logits(model: Classifier, encoded: Sequence[np.ndarray], device: str =
     return out
 
 
-def _calibrate(run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]]) -> tuple[float, dict[str, float]]:
+def _calibrate(
+    run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]]
+) -> tuple[float, dict[str, float]]:
     """Temperature of least dev negative log-likelihood, each source counting alike, and dev accuracy per source."""
     metrics: dict[str, float] = {}
     parts = []

@@ -60,7 +60,11 @@ class Trunk(nn.Module):
                     layer.bias_hh_l0[hidden : 2 * hidden] = 0.0
 
     def forward(
-        self, input_ids: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, dropout: Dropouts | None = None
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | None = None,
+        state: Tensor | None = None,
+        dropout: Dropouts | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Read a batch of texts, or the next piece of each.
 
