@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -16,23 +17,38 @@ from starlette.types import ASGIApp
 
 from service.cpu import available_cpus
 from service.error_handlers import register_error_handlers
+from service.language_model import LanguageModel
 from service.metrics import Metrics, ModelMetrics
 from service.middleware import Phase, Readiness, RequestLayer
-from service.registry import LoadedModel, load_models
-from service.routes import health, models, sentiment
+from service.next_word import NextWordPredictor
+from service.registry import LoadedModel, ModelRegistry, load_models
+from service.routes import health, models, next_word, sentiment
 from service.routes.json_route import JsonRoute
+from service.running_text import StateTokens
 from service.sentiment import SentimentClassifier
 from service.settings import Settings, load_settings
+from service.state_cache import StateCache
+from service.state_token import StateSealer, generate_key, parse_keys
 
 log = logging.getLogger("rnnserve")
 
-ROUTERS = (sentiment.router, models.router, health.router)
+ROUTERS = (sentiment.router, live.router, next_word.router, models.router, health.router)
 DESCRIPTION = "Sentiment and next-word prediction with recurrent models, in English and Chinese."
 
 
 def engine_threads(settings: Settings) -> int:
     """Threads of one model run: as set, else this process's share of the CPU quota."""
     return settings.engine.threads or max(1, available_cpus() // settings.workers)
+
+
+def state_sealer(settings: Settings) -> StateSealer:
+    """The operator's keys, or a random one that lives as long as this process.
+
+    Raises:
+        ValueError: a key is wrong; names which, never the key.
+    """
+    keys = settings.state_token.keys.get_secret_value() or generate_key()
+    return StateSealer(parse_keys(keys), time.time, settings.state_token.lifetime_s)
 
 
 def direct_routes() -> dict[str, ASGIApp]:
@@ -81,6 +97,23 @@ def queue_depth(model: LoadedModel) -> float:
     return model.batcher.queue_state.rows
 
 
+def open_language_models(registry: ModelRegistry, cache_bytes: int, metrics: Metrics) -> dict[str, LanguageModel]:
+    """The language models by id, each with a cache of its own that the metrics watch."""
+    models: dict[str, LanguageModel] = {}
+    for model in registry:
+        if model.manifest.task == "language-model":
+            cache = StateCache(cache_bytes)
+            models[model.id] = LanguageModel(model, cache)
+            for gauge, field in (
+                (metrics.state_cache_hits, "hits"),
+                (metrics.state_cache_misses, "misses"),
+                (metrics.state_cache_evictions, "evictions"),
+                (metrics.state_cache_bytes, "bytes"),
+            ):
+                gauge.read_from(partial(getattr, cache, field), (model.id,))
+    return models
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; models load when its lifespan starts.
 
@@ -105,7 +138,10 @@ def create_app(settings: Settings) -> FastAPI:
                 metrics.model_info.read_from(lambda: 1.0, (model.id, manifest.task, manifest.language, manifest.cell))
                 metrics.queue_depth.read_from(partial(queue_depth, model), (model.id,))
             app.state.registry = registry
+            app.state.state_tokens = StateTokens(registry, state_sealer(settings))
             app.state.classifier = SentimentClassifier(registry, settings.limits, metrics)
+            language_models = open_language_models(registry, settings.state_cache.max_bytes, metrics)
+            app.state.next_word = NextWordPredictor(registry, language_models, settings.limits, metrics)
             readiness.phase = Phase.READY
             try:
                 yield

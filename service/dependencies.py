@@ -9,13 +9,21 @@ from starlette.requests import HTTPConnection
 
 from service.metrics import Metrics
 from service.middleware import Readiness
+from service.next_word import NextWordPredictor
 from service.registry import ModelRegistry
+from service.running_text import StateTokens
 from service.sentiment import SentimentClassifier
+from service.settings import Settings
 
 
 def get_classifier(connection: HTTPConnection) -> SentimentClassifier:
     """The sentiment use case."""
     return cast(SentimentClassifier, connection.app.state.classifier)
+
+
+def get_next_word(connection: HTTPConnection) -> NextWordPredictor:
+    """The next-word use case."""
+    return cast(NextWordPredictor, connection.app.state.next_word)
 
 
 def get_registry(connection: HTTPConnection) -> ModelRegistry:
@@ -33,7 +41,20 @@ def get_readiness(connection: HTTPConnection) -> Readiness:
     return cast(Readiness, connection.app.state.readiness)
 
 
+def get_settings(connection: HTTPConnection) -> Settings:
+    """What the operator has set."""
+    return cast(Settings, connection.app.state.settings)
+
+
+def get_state_tokens(connection: HTTPConnection) -> StateTokens:
+    """What seals and opens the states that clients carry."""
+    return cast(StateTokens, connection.app.state.state_tokens)
+
+
 ClassifierDep = Annotated[SentimentClassifier, Depends(get_classifier)]
+NextWordDep = Annotated[NextWordPredictor, Depends(get_next_word)]
 RegistryDep = Annotated[ModelRegistry, Depends(get_registry)]
 MetricsDep = Annotated[Metrics, Depends(get_metrics)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+StateTokensDep = Annotated[StateTokens, Depends(get_state_tokens)]

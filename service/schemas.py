@@ -25,11 +25,19 @@ class SentimentRequest(Request):
         max_length=128,
     )
     trace: bool = Field(default=False, description="Also return the prediction after every token.")
+    state: str | None = Field(
+        default=None,
+        description="The state of an earlier answer: `text` goes on where that text ended.",
+        max_length=16384,
+    )
+    return_state: bool = Field(default=False, description="Also return a state to go on with. For a single `text`.")
 
     @model_validator(mode="after")
     def _text_or_texts(self) -> Self:
         if (self.text is None) == (self.texts is None):
             raise PydanticCustomError("one_of", "exactly one of text and texts is needed")
+        if self.text is None and (self.state is not None or self.return_state):
+            raise PydanticCustomError("single_text", "state and return_state go with a single text, not with texts")
         return self
 
 
@@ -51,12 +59,52 @@ class SentimentResult(BaseModel):
     probabilities: dict[str, float] = Field(description="The probability of each label; they sum to 1.")
     tokens: int = Field(description="How many tokens the text has.")
     trace: list[TracePoint] | None = None
+    state: str | None = Field(default=None, description="Sealed; send it back with the next part of the text.")
 
 
 class SentimentResponse(BaseModel):
     """One result per text, in the order of the texts."""
 
     results: list[SentimentResult]
+
+
+class NextWordRequest(Request):
+    """A text whose last word is to be completed or followed."""
+
+    text: str = Field(
+        description="Any text, also an empty one. If it ends inside a word, that word is completed; if it ends with a "
+        "space (in Chinese: anywhere), the next word is predicted.",
+        examples=["I'll see you tom"],
+    )
+    top_k: int = Field(default=5, description="How many words.", examples=[5])
+    model: str | None = Field(
+        default=None, description="`name` or `name@version`. Without it the script of the text decides.", max_length=128
+    )
+
+
+class NextWordCandidate(BaseModel):
+    """A whole word that may come."""
+
+    word: str = Field(examples=["tomorrow"])
+    completion: str = Field(
+        description="What to append to the text; empty where the text may end with the whole word.", examples=["orrow"]
+    )
+    probability: float = Field(
+        description="That this word comes, given the text and the letters typed. A lower bound: the true value is at "
+        "most `unexplored` higher.",
+        examples=[0.61],
+    )
+
+
+class NextWordResponse(BaseModel):
+    """The likeliest words, likeliest first."""
+
+    model: str = Field(description="Which model answered, as name@version.", examples=["lm-en@1"])
+    prefix: str = Field(description="The half-typed word at the end of the text.", examples=["tom"])
+    candidates: list[NextWordCandidate]
+    unexplored: float = Field(
+        description="Probability of all spellings that the search did not follow to the end of a word.", examples=[0.04]
+    )
 
 
 class ModelObject(BaseModel):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service.settings import Settings, load_settings, misspelt, setting_names
 
@@ -66,8 +65,11 @@ def test_settings_can_t_change_after_the_start() -> None:
 def test_every_setting_has_a_description() -> None:
     """The list in the source is the documentation."""
     settings = Settings()
-    sections = {name: type(value) for name, value in settings if isinstance(value, BaseModel)}
-    for section in (Settings, *sections.values()):
-        for name, field in section.model_fields.items():
+    sections: dict[str, type[BaseModel]] = {
+        name: type(value) for name, value in settings if isinstance(value, BaseModel)
+    }
+    models: list[type[BaseModel]] = [Settings, *sections.values()]
+    for model in models:
+        for name, field in model.model_fields.items():
             assert field.description or name in sections, name
     assert "RNNSERVE_BATCHING__MAX_BATCH_SIZE" in setting_names()

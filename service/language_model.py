@@ -1,0 +1,77 @@
+"""A language model at work: its vocabulary, and the beginnings of texts that it need not read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.batching import Batcher
+from service.bundle import Manifest
+from service.engine import FloatArray
+from service.registry import LoadedModel
+from service.state_cache import StateCache
+from service.state_token import bundle_fingerprint
+from service.tokenizer import Tokenizer
+from service.word_search import PieceTable
+
+PAD_ID, START_ID, END_ID = 0, 1, 2  # of every language model; a text is START_ID and its pieces
+NEVER_GENERATED = (PAD_ID, START_ID)
+
+CHECKPOINT_TOKENS = (
+    256  # a long prompt leaves states at these distances behind, for texts that share only its beginning
+)
+MAX_CHECKPOINT = 2048  # tokens; further on only the end is kept: an entry holds its ids too
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """How far a text was read."""
+
+    state: FloatArray | None  # (S,) after ``position`` tokens; None at 0
+    position: int
+    cached: int  # tokens that were not run because their state was kept
+
+
+class LanguageModel:
+    """One loaded language model with its cache of states.
+
+    Args:
+        model: the bundle's engine, batcher and tokenizer.
+        cache: states by prefix; others may use it too.
+    """
+
+    def __init__(self, model: LoadedModel, cache: StateCache) -> None:
+        self.manifest: Manifest = model.manifest
+        self.id = model.id
+        self.batcher: Batcher = model.batcher
+        self.tokenizer: Tokenizer = model.tokenizer
+        self.cache = cache
+        self.vocab_size = model.manifest.vocab_size
+        pieces = [self.tokenizer.token_bytes(token) or None for token in range(self.vocab_size)]
+        self.table = PieceTable(pieces, END_ID, spaced=self.manifest.language == "en")
+        self._fingerprint = bundle_fingerprint(self.manifest.files)
+
+    async def prefill(self, input_ids: Sequence[int], caller: str = "", *, most_left: int = 1) -> Prefilled:
+        """Read a text but for its end, from the longest beginning whose state is known.
+
+        Args:
+            input_ids: (T,) the whole text, T >= 1, START_ID included.
+            caller: whose states may be used and kept.
+            most_left: how many tokens may be left unread, >= 1; at least one always is, since its logits are wanted.
+        """
+        last = len(input_ids) - 1
+        found = self.cache.longest_prefix((self._fingerprint, caller), input_ids[:last])
+        state, position = (found.state, found.length) if found else (None, 0)
+        cached = position
+        if len(input_ids) - position > most_left:
+            while position < last:
+                end = min(last, (position // CHECKPOINT_TOKENS + 1) * CHECKPOINT_TOKENS)
+                state = (await self.batcher.run(input_ids[position:end], state)).state
+                position = end
+                if position == last or position <= MAX_CHECKPOINT:
+                    self.keep(input_ids[:position], state, caller)
+        return Prefilled(state, position, cached)
+
+    def keep(self, input_ids: Sequence[int], state: FloatArray, caller: str = "") -> None:
+        """Remember the state (S,) after exactly these ids."""
+        self.cache.insert((self._fingerprint, caller), input_ids, state)

@@ -1,0 +1,202 @@
+"""Next word: text in, whole words out that complete its last word or follow it, with true probabilities."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+from service.batching import RowResult
+from service.errors import FieldError, InvalidRequestError
+from service.language_model import START_ID, LanguageModel
+from service.metrics import Metrics
+from service.registry import ModelRegistry
+from service.sentiment import INLINE_CHARS, check_text
+from service.settings import LimitSettings
+from service.tokenizer import Pieces
+from service.word_search import (
+    APOSTROPHES,
+    Candidate,
+    PieceIds,
+    PieceTable,
+    SearchLimits,
+    SpacedReader,
+    UnspacedReader,
+    WordReader,
+    WordSearch,
+    is_word_character,
+)
+
+MAX_TYPED = 32  # characters of a half-typed word that are searched for; what stands before them is taken as it is
+MOST_LEFT = 2  # tokens before the root that every run reads again, rather than one more run for the state behind them
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where the search for a word begins.
+
+    Args:
+        stem: pieces that are settled; the search starts from the state after them.
+        path: the tokenizer's own pieces of the text behind the stem.
+        reader: what the text behind the stem asks for.
+        prefix: the half-typed word, as typed.
+        spaced: the text ends with a space, so a completion needs none in front.
+    """
+
+    stem: list[int]
+    path: PieceIds
+    reader: WordReader
+    prefix: str
+    spaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NextWords:
+    """What may come next."""
+
+    model: str
+    prefix: str
+    candidates: list[Candidate]
+    unexplored: float
+
+
+def typed_word(text: str) -> int:
+    """Where the half-typed word at the end of a text with spaces begins; its length if there is none.
+
+    Letters and digits, with apostrophes between them; one at the end may still get its letter.
+    """
+    start = len(text)
+    while start > 0:
+        character = text[start - 1]
+        inside = character in APOSTROPHES and start > 1 and is_word_character(text[start - 2])
+        if not inside and not is_word_character(character):
+            break
+        start -= 1
+    return start
+
+
+def spaced_root(text: str, pieces: Pieces, table: PieceTable) -> Root:
+    """The root for a language with spaces: what stands before the half-typed word and the space in front of it."""
+    start = typed_word(text)
+    cut = max(start, len(text) - MAX_TYPED)
+    count = sum(1 for end in pieces.ends if end <= cut)
+    if start == len(text):
+        if pieces.ids and table.pieces[pieces.ids[-1]] == b" ":  # the space belongs to the word that comes
+            return Root(pieces.ids[:-1], (), SpacedReader(" "), "", spaced=True)
+        return Root(pieces.ids, (), SpacedReader(""), "")
+    path = tuple(pieces.ids[count:])
+    required, path = _spelled(path, table)
+    return Root(pieces.ids[:count], path, SpacedReader(required, text[start : pieces.starts[count]]), text[start:])
+
+
+def unspaced_root(pieces: Pieces, table: PieceTable) -> Root:
+    """The root for a language without spaces: the earliest place from which some piece would span the text's end."""
+    ids = pieces.ids
+    spaced = bool(ids) and table.pieces[ids[-1]] == b" "
+    if spaced:
+        return Root(ids[:-1], (), UnspacedReader(""), "", spaced=True)
+    end = surface_at = len(ids)
+    surface = b""
+    while surface_at > 0 and len(surface.decode(errors="ignore")) < table.longest_characters:
+        surface_at -= 1
+        surface = table.pieces[ids[surface_at]] + surface
+    characters = (index for index in range(len(surface)) if not 0x80 <= surface[index] < 0xC0)
+    spanned = len(surface) - next((index for index in characters if table.has_longer(surface[index:])), len(surface))
+    while spanned > 0:
+        end -= 1
+        spanned -= len(table.pieces[ids[end]])
+    required, path = _spelled(tuple(ids[end:]), table)
+    return Root(ids[:end], path, UnspacedReader(required), required)
+
+
+def _spelled(path: PieceIds, table: PieceTable) -> tuple[str, PieceIds]:
+    """What a path spells, and the path itself unless it spells no whole characters."""
+    surface = b"".join(table.pieces[token] for token in path)
+    required = surface.decode(errors="ignore")
+    return required, path if required.encode() == surface else ()
+
+
+class NextWordPredictor:
+    """The use case behind ``/v1/next-word`` and ``rnnserve predict --next-word``.
+
+    Args:
+        registry: the loaded models.
+        models: the language models among them, by id.
+        limits: what one request may ask for.
+        metrics: where tokenisation is counted.
+    """
+
+    def __init__(
+        self, registry: ModelRegistry, models: Mapping[str, LanguageModel], limits: LimitSettings, metrics: Metrics
+    ) -> None:
+        self._registry = registry
+        self._models = models
+        self._limits = limits
+        self._metrics = metrics
+
+    async def predict(self, text: str, *, top_k: int = 5, model: str | None = None, caller: str = "") -> NextWords:
+        """The likeliest words that complete the text's last word, or follow it.
+
+        Args:
+            text: anything, also nothing.
+            top_k: how many words, 1..``limits.max_top_k``.
+            model: its name; None lets the text's script decide.
+            caller: whose cached states may be used.
+
+        Raises:
+            InvalidRequestError: the text is too long or not valid Unicode, or top_k is out of range.
+            UnknownModelError: see ``ModelRegistry.resolve``.
+            OverloadedError, DeadlineExceededError, ModelRunError, NonFiniteOutputError: see ``Batcher.run``.
+        """
+        self._check(text, top_k)
+        lm = self._models[self._registry.resolve(model, "language-model", text).id]
+        start = perf_counter()
+        if len(text) > INLINE_CHARS:
+            pieces = await asyncio.to_thread(lm.tokenizer.encode, text)
+        else:
+            pieces = lm.tokenizer.encode(text)
+        self._metrics.tokenization_seconds.observe((lm.id,), perf_counter() - start)
+        if len(pieces.ids) > lm.manifest.max_tokens:
+            detail = f"has {len(pieces.ids)} tokens, this model's limit is {lm.manifest.max_tokens}"
+            raise InvalidRequestError.of(FieldError("/text", "too_long", detail))
+        root = spaced_root(text, pieces, lm.table) if lm.table.spaced else unspaced_root(pieces, lm.table)
+        search = WordSearch(lm.table, root.reader, top_k, SearchLimits(rows_per_run=max(8, 2 * top_k)))
+        await self._drive(search, root, lm, caller)
+        words = search.words()
+        candidates = words.candidates
+        if root.spaced and not lm.table.spaced:
+            candidates = [Candidate(c.word, c.completion.removeprefix(" "), c.probability) for c in candidates]
+        return NextWords(lm.id, root.prefix, candidates, words.unexplored)
+
+    def _check(self, text: str, top_k: int) -> None:
+        error = check_text(text, "/text", self._limits.max_chars) if text and not text.isspace() else None
+        if error is None and len(text) > self._limits.max_chars:
+            error = FieldError(
+                "/text", "too_long", f"has {len(text)} characters, the limit is {self._limits.max_chars}"
+            )
+        if error is None and not 1 <= top_k <= self._limits.max_top_k:
+            code = "too_small" if top_k < 1 else "too_large"
+            error = FieldError(
+                "/top_k", code, f"is {top_k}, at least 1 and at most {self._limits.max_top_k} are allowed"
+            )
+        if error is not None:
+            raise InvalidRequestError.of(error)
+
+    @staticmethod
+    async def _drive(search: WordSearch, root: Root, lm: LanguageModel, caller: str) -> None:
+        """Run the model for the search: the typed text first, then whatever it asks for, all rows of a step together."""
+        input_ids = [START_ID, *root.stem]
+        prefilled = await lm.prefill(input_ids, caller, most_left=MOST_LEFT)
+        rest = input_ids[prefilled.position :]
+        first = await lm.batcher.run([*rest, *root.path], prefilled.state, len(root.path) + 1)
+        search.seed(first.logits, root.path)
+        while paths := search.next_paths():
+            futures: list[asyncio.Future[RowResult]] = []
+            try:
+                for path in paths:  # one by one: if one is refused, those before it are cancelled below
+                    futures.append(lm.batcher.submit([*rest, *path], prefilled.state))  # noqa: PERF401
+                search.feed([(await future).logits[-1] for future in futures])
+            finally:
+                for future in futures:
+                    future.cancel()  # does nothing to those that are done
