@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -16,9 +18,10 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60).stdout
 
 
-def test_onnx_runtime_starts_with_telemetry_off() -> None:
+@pytest.mark.parametrize("package", ["service", "export"])
+def test_onnx_runtime_starts_with_telemetry_off(package: str) -> None:
     """The opt-out counts only if it is set before onnxruntime is first imported."""
-    probe = "import service, sys, os; print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
+    probe = f"import {package}, sys, os; print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
 
     assert run_python(probe) == "False 1\n"
 
