@@ -65,6 +65,7 @@ class LoadResult:
     answers: Sequence[Answer]
     failures: Mapping[str, int]  # connection refused or lost, no answer in time
     bodies: Sequence[tuple[int, bytes]]  # (call, body) of the answers that were kept
+    completed: int  # 2xx answers that arrived in the measured time, whenever they were due
     events: int = 0  # server-sent events that arrived in the measured time, where they were counted
     offered_per_s: float | None = None  # open loop: the rate asked for
     send_lag_p99_ms: float = 0.0  # open loop: how late the generator itself was
@@ -89,7 +90,7 @@ class LoadResult:
             "connections": self.connections,
             "offered_per_s": self.offered_per_s,
             "duration_s": round(self.duration_s, 3),
-            "throughput_per_s": round(len(latencies_ms) / self.duration_s, 1),
+            "throughput_per_s": round(self.completed / self.duration_s, 1),
             "p50_ms": round(float(quantiles[0]), 4),
             "p90_ms": round(float(quantiles[1]), 4),
             "p99_ms": round(float(quantiles[2]), 4),
@@ -286,6 +287,7 @@ async def closed_loop(
         answers=[answer for answer in run.answers if begin <= answer.finished <= stopped],
         failures=run.failures,
         bodies=run.bodies,
+        completed=_completed(run.answers, begin, stopped),
         events=sum(count for when, count in run.events if begin <= when <= stopped),
     )
 
@@ -399,9 +401,14 @@ async def open_loop(
         answers=[answer for answer in run.answers if answer.due >= start + warmup_s],
         failures=+run.failures,
         bodies=run.bodies,
+        completed=_completed(run.answers, start + warmup_s, start + total_s),
         offered_per_s=rate_per_s,
         send_lag_p99_ms=float(np.percentile(lags, 99) * 1e3) if lags else 0.0,
     )
+
+
+def _completed(answers: Sequence[Answer], begin: float, end: float) -> int:
+    return sum(begin <= answer.finished <= end and answer.status // 100 == 2 for answer in answers)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from benchmarks.texts import english_texts
 
 WORDS = 200  # long texts: the server is busy with the model, and the generator, on the same cores, needs little of them
 TEXTS = 200
-PEAK_CONNECTIONS = 64
+PEAK_CONNECTIONS = (4, 16, 64)
 OPEN_CONNECTIONS = 512
 TOO_MANY_REQUESTS = 429
 
@@ -22,7 +22,7 @@ TOO_MANY_REQUESTS = 429
 def measure_overload(
     server: RunningServer, loads: Sequence[float], seconds: float, warmup_s: float, on_step: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Find the server's peak in a closed loop, then offer multiples of it in an open one.
+    """Find the server's peak, the best of some closed loops, then offer multiples of it in an open one.
 
     Args:
         server: the server under test, already running.
@@ -33,7 +33,13 @@ def measure_overload(
     """
     calls = [server.contestant.call(text) for text in english_texts(TEXTS, seed=7, words=WORDS)]
     on_step("peak")
-    peak = run(closed_loop(server.port, calls, PEAK_CONNECTIONS, duration_s=seconds, warmup_s=warmup_s)).summary()
+    peak = max(
+        (
+            run(closed_loop(server.port, calls, clients, duration_s=seconds, warmup_s=warmup_s)).summary()
+            for clients in PEAK_CONNECTIONS
+        ),
+        key=lambda summary: summary["throughput_per_s"],
+    )
     rows = []
     for load in loads:
         on_step(f"{load:.0%} of peak")
@@ -41,14 +47,12 @@ def measure_overload(
         result = run(
             open_loop(server.port, calls, offered, duration_s=seconds, warmup_s=warmup_s, connections=OPEN_CONNECTIONS)
         )
-        # Goodput counts what was answered within the measured time, not what trickled in after the last arrival.
-        begin = min((answer.due for answer in result.answers), default=0.0)
-        in_time = sum(answer.finished <= begin + seconds for answer in result.accepted)
+        summary = result.summary()
         rows.append(
             {
                 "load": load,
-                **result.summary(),
-                "goodput_of_peak": round(in_time / seconds / peak["throughput_per_s"], 3),
+                **summary,
+                "goodput_of_peak": round(summary["throughput_per_s"] / peak["throughput_per_s"], 3),
                 "rejected_share": round(_share(result.answers, TOO_MANY_REQUESTS), 3),
                 "retry_after": suggested_against_observed(result.answers),
             }
