@@ -1,6 +1,7 @@
 """What an installation promises as a whole: what it needs, what it leaves out, what it does not send."""
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_python(code: str) -> str:
-    """Run ``code`` in a fresh interpreter, where nothing has been imported yet."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60).stdout
+    """Run ``code`` in a fresh interpreter, where nothing has been imported and the opt-out is not inherited."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environment, text=True).stdout
 
 
 @pytest.mark.parametrize("package", ["service", "export"])
