@@ -25,10 +25,12 @@ from service.metrics import Metrics, ModelMetrics
 from service.registry import bundle_folders, load_models
 from service.schemas import SentimentResult
 from service.sentiment import SentimentClassifier
-from service.settings import PREFIX, Settings, load_settings
+from service.settings import DELIMITER, PREFIX, Settings, load_settings
+from service.state_token import generate_key
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
+STATE_KEYS = f"{PREFIX}STATE_TOKEN{DELIMITER}KEYS"
 USAGE_ERROR = 2  # the caller's mistake: a wrong setting, text or model
 START_ERROR = 1  # the bundles can't be served
 
@@ -79,6 +81,8 @@ def serve(
     """Serve the bundles over HTTP. Options come before RNNSERVE_... variables."""
     settings = settings_with(host=host, port=port, workers=workers, bundles=bundles)
     manifests = check_bundles(settings.bundles)
+    if not settings.state_token.keys.get_secret_value():
+        os.environ[STATE_KEYS] = generate_key()  # one for all workers: a text may go on at any of them
     Console(stderr=True).print(
         f"serving {', '.join(manifest.id for manifest in manifests)} on http://{settings.host}:{settings.port}"
     )
@@ -88,10 +92,12 @@ def serve(
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="httptools",
+        http="service.http_protocol:HttpProtocol",  # an import path
+        proxy_headers=False,  # no route asks who the client is
         access_log=settings.access_log,
         log_level="info" if settings.access_log else "warning",
         server_header=False,
+        ws_max_size=settings.limits.max_body_bytes,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )
 
