@@ -23,7 +23,7 @@ from service.metrics import Metrics, ModelMetrics
 from service.middleware import Phase, Readiness, RequestLayer
 from service.next_word import NextWordPredictor
 from service.registry import LoadedModel, ModelRegistry, load_models
-from service.routes import health, models, next_word, sentiment
+from service.routes import health, live, models, next_word, sentiment
 from service.routes.json_route import JsonRoute
 from service.running_text import StateTokens
 from service.sentiment import SentimentClassifier

@@ -66,16 +66,18 @@ def check_tokens(tokens: int, pointer: str, max_tokens: int, max_trace_tokens: i
 
 
 @dataclass(slots=True)
-class _Text:
+class TokenizedText:
     """One text on its way: what is known of it so far."""
 
     text: str
     model: LoadedModel
     ids: list[int]
     pieces: Pieces | None  # only where a trace is asked for: offsets cost time
+    characters_before: int = 0  # of a text that goes on: what was read in earlier parts
+    tokens_before: int = 0
 
 
-def sentiment_result(text: _Text, row: RowResult) -> SentimentResult:
+def sentiment_result(text: TokenizedText, row: RowResult) -> SentimentResult:
     """Probabilities, label and trace from the logits (K, N) of one text: K = 1, or with a trace one per token."""
     manifest = text.model.manifest
     labels = manifest.labels
@@ -87,8 +89,8 @@ def sentiment_result(text: _Text, row: RowResult) -> SentimentResult:
         trace = [
             TracePoint(
                 token=text.text[start:end],
-                start=start,
-                end=end,
+                start=text.characters_before + start,
+                end=text.characters_before + end,
                 probabilities=dict(zip(labels, point, strict=True)),
             )
             for start, end, point in zip(text.pieces.starts, text.pieces.ends, points, strict=True)
@@ -98,7 +100,7 @@ def sentiment_result(text: _Text, row: RowResult) -> SentimentResult:
         label=labels[final.index(score)],
         score=score,
         probabilities=dict(zip(labels, final, strict=True)),
-        tokens=len(text.ids),
+        tokens=text.tokens_before + len(text.ids),
         trace=trace,
     )
 
@@ -163,10 +165,10 @@ class SentimentClassifier:
                 results.append(sentiment_result(text, row))
         return results
 
-    async def _tokenize(self, texts: Sequence[str], models: Sequence[LoadedModel], trace: bool) -> list[_Text]:
+    async def _tokenize(self, texts: Sequence[str], models: Sequence[LoadedModel], trace: bool) -> list[TokenizedText]:
         """Each text's pieces; long ones on another thread (the tokenizer lets the event loop run meanwhile)."""
         start = perf_counter()
-        known: list[_Text] = []
+        known: list[TokenizedText] = []
         budget = INLINE_CHARS
         for text, model in zip(texts, models, strict=True):
             if len(text) > budget:
@@ -179,14 +181,14 @@ class SentimentClassifier:
         return known
 
 
-def _tokenized(text: str, model: LoadedModel, trace: bool) -> _Text:
+def _tokenized(text: str, model: LoadedModel, trace: bool) -> TokenizedText:
     if not trace:
-        return _Text(text, model, model.tokenizer.ids(text), None)
+        return TokenizedText(text, model, model.tokenizer.ids(text), None)
     pieces = model.tokenizer.encode(text)
-    return _Text(text, model, pieces.ids, pieces)
+    return TokenizedText(text, model, pieces.ids, pieces)
 
 
-async def _run_rows(texts: Sequence[_Text]) -> list[RowResult]:
+async def _run_rows(texts: Sequence[TokenizedText]) -> list[RowResult]:
     """Run each text, all submitted at once so that they share runs; if one fails, the others are dropped."""
     futures: list[asyncio.Future[RowResult]] = []
     try:

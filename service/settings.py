@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RNNSERVE_"
@@ -44,6 +44,7 @@ class LimitSettings(Section):
     max_texts: int = Field(default=256, ge=1, description="Texts in one request.")
     max_chars: int = Field(default=200_000, ge=1, description="Unicode code points in one text.")
     max_trace_tokens: int = Field(default=10_000, ge=1, description="Tokens of one text whose trace is asked for.")
+    live_idle_s: float = Field(default=60.0, gt=0, description="A WebSocket that sends nothing for so long is closed.")
     max_top_k: int = Field(default=50, ge=1, description="Candidates of one next-word request.")
     max_completion_tokens: int = Field(default=4096, ge=0, description="Tokens that one completion may generate.")
     max_choices: int = Field(default=128, ge=1, description="Texts that one completions request may generate.")
@@ -53,6 +54,17 @@ class StateCacheSettings(Section):
     """The states that language models keep between requests."""
 
     max_bytes: int = Field(default=16_000_000, ge=0, description="Of each language model's cache; 0 turns it off.")
+
+
+class StateTokenSettings(Section):
+    """The states that clients carry away."""
+
+    keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Base64 keys of 32 bytes, separated by commas; the first seals, all open. "
+        "Replicas that share them can go on with each other's texts. Empty: a random key for this start.",
+    )
+    lifetime_s: float = Field(default=86_400.0, gt=0, description="How long a state may be sent back.")
 
 
 class EngineSettings(Section):
@@ -85,6 +97,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
     state_cache: StateCacheSettings = StateCacheSettings()
+    state_token: StateTokenSettings = StateTokenSettings()
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> set[str]:

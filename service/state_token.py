@@ -205,9 +205,7 @@ class StateSealer:
         except InvalidTag as error:
             raise _refusal(StateTokenTamperedError, "was altered after it was issued") from error
         # From here on every byte is one that a holder of the key wrote.
-        expires, tokens, characters, state_size, bundle_sha256, caller_sha256 = _FIELDS.unpack_from(
-            payload
-        )
+        expires, tokens, characters, state_size, bundle_sha256, caller_sha256 = _FIELDS.unpack_from(payload)
         if caller_sha256 != _digest(caller):
             raise _refusal(StateTokenWrongCallerError, "was issued to another caller")
         bundle = bundle_sha256.hex()

@@ -120,7 +120,9 @@ class Tokenizer:
         shift = len(self._stand_in)
         kept = [i for i, end in enumerate(pieces.ends) if end > shift]
         return Pieces(
-            [pieces.ids[i] for i in kept], [max(0, pieces.starts[i] - shift) for i in kept], [pieces.ends[i] - shift for i in kept]
+            [pieces.ids[i] for i in kept],
+            [max(0, pieces.starts[i] - shift) for i in kept],
+            [pieces.ends[i] - shift for i in kept],
         )
 
     def _safe_cut(self, text: str) -> int:
@@ -135,8 +137,11 @@ class Tokenizer:
         return self._cut_inside_words(text) if self._unigram and len(text) > 4 * WINDOW else 0
 
     def _cut_inside_words(self, text: str) -> int:
-        """The best segmentation of a longer text runs through one of the last positions of this one; where the best paths
-        to all of them agree, it is settled (Unigram's search keeps one best path to every position)."""
+        """Where a tail may begin in text without a mark; 0 if nowhere.
+
+        The best segmentation of a longer text runs through one of the last positions of this one; where the best paths to
+        all of them agree, it is settled (Unigram's search keeps one best path to every position).
+        """
         shared: set[int] | None = None
         for length in range(len(text) - WINDOW, len(text) + 1):
             boundaries = set(self.encode(text[:length]).starts)
@@ -144,9 +149,10 @@ class Tokenizer:
         limit = len(text) - 2 * WINDOW
         for i in sorted(shared or (), reverse=True):
             around = text[max(0, i - 2) : i + 2]
-            if 0 < i <= limit and all(map(_plain, around)) and not AROUND_NEGATIONS & set(around):
-                if _is_chinese(text[i - 1]) == _is_chinese(text[i]):
-                    return i
+            if not 0 < i <= limit or AROUND_NEGATIONS & set(around) or not all(map(_plain, around)):
+                continue
+            if _is_chinese(text[i - 1]) == _is_chinese(text[i]):
+                return i
         return 0
 
     def _surface(self, piece: str) -> bytes:

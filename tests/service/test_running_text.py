@@ -1,0 +1,144 @@
+"""Texts that arrive in parts: the same answer as at once, wherever they are cut and whoever reads on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import InvalidRequestError, StateTokenWrongModelError, UnknownModelError
+from service.metrics import Metrics, ModelMetrics
+from service.registry import LoadedModel, ModelRegistry, load_models
+from service.running_text import StateTokens, read_sentiment, start_of_text
+from service.schemas import SentimentResult
+from service.sentiment import SentimentClassifier
+from service.settings import BatchingSettings, LimitSettings
+from service.state_token import StateSealer
+from tests.service.test_tokenizer import any_text, tricky_text
+
+LIMITS = LimitSettings()
+KEY = bytes(range(32))
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def registry(bundles: Path) -> Iterator[ModelRegistry]:
+    """All tiny bundles."""
+    metrics = Metrics()
+    loaded = load_models(bundles, 1, BatchingSettings(), lambda name: ModelMetrics(metrics, name))
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """One loop for the module: batchers belong to the loop they first ran on."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+async def in_parts(model: LoadedModel, parts: list[str], states: StateTokens | None = None) -> SentimentResult | None:
+    """The last answer; with ``states`` each part goes on from a sealed token."""
+    standing, result = start_of_text(model), None
+    for part in parts:
+        if states is not None and standing.tail:
+            _, standing = states.begin(states.seal(model, standing), "sentiment", None, part)
+        try:
+            result, standing = await read_sentiment(model, standing, part, LIMITS, trace=True)
+        except InvalidRequestError:  # nothing but blanks so far
+            assert not standing.tail.strip()
+    return result
+
+
+@pytest.mark.parametrize("name", ["sentiment-en", "sentiment-zh"])
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(any_text | tricky_text, min_size=1, max_size=6))
+def test_a_text_in_parts_gets_the_answer_of_the_whole(
+    registry: ModelRegistry, loop: asyncio.AbstractEventLoop, name: str, parts: list[str]
+) -> None:
+    """Any cut, even inside a word or a character sequence, through sealed tokens: the same prediction and token count."""
+    whole = "".join(parts)
+    if not whole.strip() or not registry.get(name).tokenizer.ids(whole):
+        return
+    states = StateTokens(registry, StateSealer([KEY], lambda: 0.0))
+    classifier = SentimentClassifier(registry, LIMITS, Metrics())
+
+    (expected,) = loop.run_until_complete(classifier.classify([whole], model=name))
+    found = loop.run_until_complete(in_parts(registry.get(name), parts, states))
+
+    assert found is not None
+    assert found.probabilities == pytest.approx(expected.probabilities, abs=TOLERANCE)
+    assert found.tokens == expected.tokens
+
+
+def test_the_trace_of_a_later_part_counts_from_the_start_of_the_text(
+    registry: ModelRegistry, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Offsets are those of the whole text, so a client can paint them on what it has."""
+    parts, whole = ["This movie is ", "not good. I li", "ked it!"], "This movie is not good. I liked it!"
+    model = registry.get("sentiment-en")
+    classifier = SentimentClassifier(registry, LIMITS, Metrics())
+
+    (expected,) = loop.run_until_complete(classifier.classify([whole], model="sentiment-en", trace=True))
+    found = loop.run_until_complete(in_parts(model, parts))
+
+    assert expected.trace
+    assert found is not None
+    assert found.trace
+    tail = expected.trace[-len(found.trace) :]
+    assert [(point.token, point.start, point.end) for point in found.trace] == [
+        (point.token, point.start, point.end) for point in tail
+    ]
+    assert found.trace[-1].probabilities == found.probabilities
+
+
+def test_a_state_goes_on_with_its_own_model_whatever_the_script_of_the_next_part(registry: ModelRegistry) -> None:
+    """A Chinese review may end in English."""
+    states = StateTokens(registry, StateSealer([KEY], lambda: 0.0))
+    chinese = registry.get("sentiment-zh")
+    token = states.seal(chinese, start_of_text(chinese))
+
+    model, _ = states.begin(token, "sentiment", None, "very good")
+
+    assert model.id == "sentiment-zh@1"
+
+
+def test_a_state_of_another_model_or_task_is_refused(registry: ModelRegistry) -> None:
+    """Also where the other model is loaded too."""
+    states = StateTokens(registry, StateSealer([KEY], lambda: 0.0))
+    chinese = registry.get("sentiment-zh")
+    token = states.seal(chinese, start_of_text(chinese))
+
+    with pytest.raises(StateTokenWrongModelError):
+        states.begin(token, "sentiment", "sentiment-en", "good")
+    with pytest.raises(StateTokenWrongModelError):
+        states.begin(token, "language-model", None, "good")
+    with pytest.raises(UnknownModelError):
+        states.begin(token, "sentiment", "nothing", "good")
+
+
+def test_time_for_a_part_does_not_grow_with_what_came_before(
+    registry: ModelRegistry, loop: asyncio.AbstractEventLoop
+) -> None:
+    """After a long text the next part reads its own tokens and the tail alone."""
+    model, tokens_run = registry.get("sentiment-en"), []
+    standing = start_of_text(model)
+    _, standing = loop.run_until_complete(read_sentiment(model, standing, "a good movie. " * 2000, LIMITS))
+    original = model.batcher.run
+
+    async def counting(input_ids: list[int], *rest: object) -> object:
+        tokens_run.append(len(input_ids))
+        return await original(input_ids, *rest)  # type: ignore[arg-type]
+
+    object.__setattr__(model, "batcher", type("Counting", (), {"run": staticmethod(counting)})())
+    try:
+        loop.run_until_complete(read_sentiment(model, standing, "not bad", LIMITS))
+    finally:
+        object.__setattr__(model, "batcher", original.__self__)
+
+    assert sum(tokens_run) < 12
