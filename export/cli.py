@@ -1,18 +1,24 @@
-"""``rnnserve export``: a checkpoint becomes a verified bundle."""
+"""``rnnserve export`` (a checkpoint becomes a verified bundle) and ``rnnserve evaluate`` (what a bundle is worth)."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from export.bundle import export_bundle
+from export.bundle import export_bundle, write_quality
 from export.parity import TOLERANCE, ParityError
 from models.checkpoint import CheckpointError
+from models.corpora import CorpusError
+from service.errors import BundleError
 
 app = typer.Typer()
+
+USAGE_ERROR = 2
 
 
 @app.command("export")
@@ -20,7 +26,9 @@ def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a trained checkpoint.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the bundle; the checkpoint's own if not given.")] = None,
     version: Annotated[str, typer.Option(help="Version of the model on the wire.")] = "1",
-    tolerance: Annotated[float, typer.Option(min=0, help="Largest difference allowed between torch and ONNX Runtime.")] = TOLERANCE,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest difference allowed between torch and ONNX Runtime.")
+    ] = TOLERANCE,
 ) -> None:
     """Convert a checkpoint to ONNX, prove that nothing changed, and write the bundle."""
     console = Console(stderr=True)
@@ -35,3 +43,36 @@ def export_command(
         f"(tolerance {parity.tolerance:g}); wrote {out or checkpoint}",
         highlight=False,
     )
+
+
+@app.command("evaluate")
+def evaluate_command(
+    bundles: Annotated[list[Path], typer.Argument(help="Folders of exported bundles.")],
+    data: Annotated[Path | None, typer.Option(help="The corpora folder.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Your own labelled CSV or JSONL, instead of the corpora.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows of each set.")] = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Dev parts only: what may choose a model.")] = False,
+    write: Annotated[bool, typer.Option("--write/--no-write", help="Note the results in the bundle.")] = True,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of a model run.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON instead of tables.")] = False,
+) -> None:
+    """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
+    from export.evaluate import Evaluation, EvaluationError
+    from export.tables import print_report
+
+    console = Console(stderr=True)
+    evaluation = Evaluation(data=data, texts=texts, limit=limit, dev=dev, threads=threads, console=console)
+    reports = []
+    try:
+        for folder in bundles:
+            report = evaluation.run(folder)
+            reports.append(report)
+            if write and limit is None:
+                write_quality(folder, report.quality())
+            if not as_json:
+                print_report(Console(), report)
+    except (BundleError, CorpusError, EvaluationError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(USAGE_ERROR) from error
+    if as_json:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], ensure_ascii=False))

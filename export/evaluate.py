@@ -1,0 +1,95 @@
+"""What ``rnnserve evaluate`` does: opens each bundle and measures what its task calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
+from export.scoring import OpenBundle
+
+
+class EvaluationError(Exception):
+    """The evaluation can't be done as asked; the message says what is missing."""
+
+
+class Report(BaseModel, frozen=True):
+    """All that was measured of one bundle."""
+
+    model: str
+    task: str
+    language: str
+    cell: str
+    num_layers: int
+    hidden_size: int
+    parameters: int
+    sentiment: SentimentReport | None = None
+
+    def quality(self) -> dict[str, float]:
+        """Flat metric names for the manifest."""
+        return self.sentiment.quality() if self.sentiment else {}
+
+
+@dataclass
+class Evaluation:
+    """What to measure, and on what.
+
+    Args:
+        data: the corpora folder.
+        texts: a user's own labelled file, instead of the corpora.
+        limit: at most so many rows of each set.
+        dev: only the parts that may choose a model.
+        threads: of a model run.
+        console: where progress is told.
+    """
+
+    data: Path | None
+    texts: Path | None = None
+    limit: int | None = None
+    dev: bool = False
+    threads: int = 1
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+
+    def run(self, folder: Path) -> Report:
+        """Measure one bundle.
+
+        Raises:
+            BundleError: it can't be opened.
+            CorpusError: a corpus can't be read.
+            EvaluationError: no corpora folder was given.
+        """
+        bundle = OpenBundle.open(folder, self.threads)
+        manifest = bundle.manifest
+        about = manifest.model_dump(include={"task", "language", "cell", "num_layers", "hidden_size", "parameters"})
+        sentiment = self._sentiment(bundle) if manifest.task == "sentiment" else None
+        return Report(model=manifest.id, sentiment=sentiment, **about)
+
+    def _sentiment(self, bundle: OpenBundle) -> SentimentReport:
+        results = []
+        if self.texts is not None:
+            own, examples = own_set(self.texts, bundle.manifest.labels, self.limit)
+            return SentimentReport(sets=[measure_set(bundle, own, examples)], seeds=[])
+        for evaluation_set in evaluation_sets(bundle.manifest.language, dev=self.dev):
+            with self._timed(f"{bundle.manifest.id} {evaluation_set.title}"):
+                examples = read_set(self._data(), evaluation_set, self.limit)
+                results.append(measure_set(bundle, evaluation_set, examples))
+        return SentimentReport(sets=results, seeds=seed_answers(bundle))
+
+    def _data(self) -> Path:
+        if self.data is None or not self.data.is_dir():
+            raise EvaluationError("evaluation reads the corpora folder: give --data DIR, or your own --texts FILE")
+        return self.data
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Say what is being done while it is done, and how long it took."""
+        began = perf_counter()
+        with self.console.status(what):
+            yield
+        self.console.print(f"{what}: {perf_counter() - began:.1f} s", highlight=False)

@@ -1,0 +1,169 @@
+"""Measures a sentiment bundle on labelled texts it was not trained on, through the engine that serves it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from export.metrics import Array, Labels, classification, softmax
+from export.scoring import OpenBundle, final_logits
+from models.corpora import SENTIMENT, Example, Language, Part, labelled_rows, own_examples
+
+SAMPLE_SEED = 1
+YELP_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Labelled texts of one part of a corpus, or some of them.
+
+    Args:
+        key: begins the names of its measures in the manifest, for instance ``sst2_test``.
+        title: for readers.
+        corpus: name in ``models.corpora.SENTIMENT``.
+        part: dev or test.
+        note: what a reader of the number must know.
+        keep: which rows count.
+        sample: at most so many rows, drawn with a fixed seed.
+    """
+
+    key: str
+    title: str
+    corpus: str
+    part: Part = "test"
+    note: str = ""
+    keep: Callable[[dict[str, Any]], bool] = lambda _: True
+    sample: int | None = None
+
+
+OWN_SPLIT_10, OWN_SPLIT_5 = "own split: 10 % by the text's hash", "own split: 5 % by the text's hash"
+EVALUATION_SETS: dict[Language, tuple[EvaluationSet, ...]] = {
+    "en": (
+        EvaluationSet("sst2_dev", "SST-2 dev", "sst2", "dev", note="chose the model"),
+        EvaluationSet("sst2_test", "SST-2 test", "sst2"),
+        EvaluationSet("imdb_test", "IMDB test", "imdb"),
+        EvaluationSet("mr_test", "MR outside SST", "mr", note="no training rows of its own; rows that SST does not hold"),
+        EvaluationSet("cr_test", "CR", "cr", note="no training rows: an unseen domain"),
+        EvaluationSet("yelp_test", "Yelp test", "yelp", note=f"{YELP_SAMPLE:,} rows drawn", sample=YELP_SAMPLE),
+        EvaluationSet("amazon_test", "Amazon", "amazon_mds", note=OWN_SPLIT_10),
+        EvaluationSet("airline_test", "Airline tweets ±", "airline", note=f"{OWN_SPLIT_10}; neutral rows left out"),
+        EvaluationSet("semeval_test", "SemEval-2017 ±", "semeval", note="neutral rows left out"),
+    ),
+    "zh": (
+        EvaluationSet("chnsenticorp_test", "ChnSentiCorp, all", "chnsenticorp", note="335 rows also stand in its train part"),
+        EvaluationSet("chnsenticorp_clean_test", "ChnSentiCorp, clean", "chnsenticorp", note="rows not in its train part", keep=lambda row: not row["in_train"]),
+        EvaluationSet("waimai_test", "waimai", "waimai", note=OWN_SPLIT_5),
+        EvaluationSet("online_shopping_test", "online_shopping", "online_shopping", note=OWN_SPLIT_5),
+        EvaluationSet("appstore_test", "app store", "appstore", note=OWN_SPLIT_5),
+        EvaluationSet("douban_test", "Douban", "douban", note="own split, by film; lopsided; 3 stars left out"),
+    ),
+}  # fmt: skip
+
+SEED_SENTENCES: dict[Language, tuple[tuple[str, int], ...]] = {
+    "en": (("This movie is not good", 0), ("This movie is good", 1)),
+    "zh": (("这部电影不好看", 0), ("这部电影好看", 1)),
+}
+
+
+class SetResult(BaseModel, frozen=True):
+    """Measures on one set; see :class:`export.metrics.Classification`."""
+
+    key: str
+    title: str
+    note: str
+    rows: int
+    accuracy: float
+    macro_f1: float
+    macro_recall: float
+    ece: float
+    nll: float
+
+
+class SeedAnswer(BaseModel, frozen=True):
+    """What the model says to a sentence whose answer is known."""
+
+    text: str
+    expected: str
+    label: str
+    probability: float
+
+
+class SentimentReport(BaseModel, frozen=True):
+    """What was measured of a sentiment bundle."""
+
+    sets: list[SetResult]
+    seeds: list[SeedAnswer]
+
+    def quality(self) -> dict[str, float]:
+        """Flat metric names for the manifest; accuracies first."""
+        flat = {f"{s.key}_accuracy": s.accuracy for s in self.sets}
+        for name in ("macro_f1", "macro_recall", "ece", "nll"):
+            flat |= {f"{s.key}_{name}": getattr(s, name) for s in self.sets}
+        return {name: round(value, 4) for name, value in flat.items()}
+
+
+def evaluation_sets(language: Language, *, dev: bool) -> tuple[EvaluationSet, ...]:
+    """The sets of a language. With ``dev`` only what may choose a model: the dev parts."""
+    if not dev:
+        return EVALUATION_SETS[language]
+    corpora = [c for c in SENTIMENT.values() if c.language == language and c.files.keys() & {"dev", "all"}]
+    return tuple(EvaluationSet(f"{c.name}_dev", f"{c.name} dev", c.name, "dev", sample=YELP_SAMPLE) for c in corpora)
+
+
+def read_set(data: Path, evaluation_set: EvaluationSet, limit: int | None = None) -> list[Example]:
+    """Rows of a set, in the file's order; ``limit`` draws fewer, with the same seed for every model."""
+    rows = [
+        Example(row["text"], label, evaluation_set.corpus)
+        for row, label in labelled_rows(data, evaluation_set.corpus, evaluation_set.part)
+        if evaluation_set.keep(row)
+    ]
+    most = min(n for n in (evaluation_set.sample, limit, len(rows)) if n is not None)
+    if most < len(rows):
+        chosen = sorted(random.Random(SAMPLE_SEED).sample(range(len(rows)), most))
+        rows = [rows[i] for i in chosen]
+    return rows
+
+
+def own_set(path: Path, labels: Sequence[str], limit: int | None = None) -> tuple[EvaluationSet, list[Example]]:
+    """A user's own CSV or JSONL as a set. Raises ``CorpusError`` naming file and line."""
+    key = "".join(c if c.isalnum() else "_" for c in path.stem.lower())
+    return EvaluationSet(key, path.name, path.stem, note="your own texts"), own_examples(path, tuple(labels))[:limit]
+
+
+def predict(bundle: OpenBundle, texts: Sequence[str]) -> Array:
+    """(N, C) calibrated probabilities, as the service answers them."""
+    return softmax(final_logits(bundle.engine, bundle.encode(texts)), bundle.manifest.temperature)
+
+
+def measure_set(bundle: OpenBundle, evaluation_set: EvaluationSet, examples: Sequence[Example]) -> SetResult:
+    """Predict and measure one set."""
+    probabilities = predict(bundle, [e.text for e in examples])
+    return set_result(evaluation_set, probabilities, np.array([e.label for e in examples]))
+
+
+def set_result(evaluation_set: EvaluationSet, probabilities: Array, labels: Labels) -> SetResult:
+    """Measures of predictions, under the set's name."""
+    measures = asdict(classification(probabilities, labels))
+    return SetResult(key=evaluation_set.key, title=evaluation_set.title, note=evaluation_set.note, **measures)
+
+
+def seed_answers(bundle: OpenBundle) -> list[SeedAnswer]:
+    """The sentences that every version of a model must get right."""
+    sentences = SEED_SENTENCES[bundle.manifest.language]
+    labels = bundle.manifest.labels
+    probabilities = predict(bundle, [text for text, _ in sentences])
+    return [
+        SeedAnswer(
+            text=text,
+            expected=labels[expected],
+            label=labels[int(row.argmax())],
+            probability=round(float(row.max()), 4),
+        )
+        for (text, expected), row in zip(sentences, probabilities, strict=True)
+    ]

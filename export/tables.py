@@ -1,0 +1,51 @@
+"""Reports as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from export.evaluate import Report
+from export.evaluate_sentiment import SentimentReport
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Everything in a report, one table per kind."""
+    size = f"{report.cell} {report.num_layers}x{report.hidden_size}, {report.parameters / 1e6:.2f} M weights"
+    console.print(f"\n[bold]{report.model}[/bold] ({size})", highlight=False)
+    if report.sentiment is not None:
+        _print_sentiment(console, report.sentiment)
+
+
+def _print_sentiment(console: Console, report: SentimentReport) -> None:
+    table = numeric_table("set", ["rows", "accuracy", "macro-F1", "macro rec.", "ECE", "NLL"])
+    for s in report.sets:
+        shares = (f"{value:.2%}" for value in (s.accuracy, s.macro_f1, s.macro_recall, s.ece))
+        table.add_row(s.title, f"{s.rows:,}", *shares, f"{s.nll:.3f}")
+    console.print(table)
+    for note, titles in _notes(report).items():
+        console.print(f"  {', '.join(titles)}: {note}", highlight=False)
+    if report.seeds:
+        seeds = Table("sentence", "expected", "answer", "probability")
+        for seed in report.seeds:
+            style = "green" if seed.label == seed.expected else "red"
+            seeds.add_row(Text(seed.text), seed.expected, Text(seed.label, style=style), f"{seed.probability:.1%}")
+        console.print(seeds)
+
+
+def _notes(report: SentimentReport) -> dict[str, list[str]]:
+    notes: dict[str, list[str]] = {}
+    for s in report.sets:
+        if s.note:
+            notes.setdefault(s.note, []).append(s.title)
+    return notes
+
+
+def numeric_table(first: str, numbers: list[str], title: str | None = None) -> Table:
+    """A table whose first column names a thing and whose others hold numbers."""
+    table = Table(first, title=title)
+    table.columns[0].no_wrap = True
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table

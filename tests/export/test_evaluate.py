@@ -1,0 +1,77 @@
+"""Tests of ``rnnserve evaluate`` on tiny bundles and a user's own file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from export.cli import app
+from service.bundle import METRICS_FILE, load_manifest
+
+
+@pytest.fixture
+def folder(bundles: Path, tmp_path: Path) -> Path:
+    """A bundle that the test may write to."""
+    return Path(shutil.copytree(bundles / "sentiment-en", tmp_path / "sentiment-en"))
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """Labelled texts of a user's own."""
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\na good film,positive\nnot good,negative\n", encoding="utf-8")
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_results_are_printed_and_noted_in_the_bundle(folder: Path, texts: Path) -> None:
+    """The manifest and metrics.json hold what the table shows, and the bundle still opens."""
+    result = run(folder, "--texts", texts)
+
+    assert result.exit_code == 0, result.output
+    assert "mine.csv" in result.stdout
+    assert "mine_accuracy" in load_manifest(folder).quality
+    assert json.loads((folder / METRICS_FILE).read_text())["quality"] == load_manifest(folder).quality
+
+
+@pytest.mark.parametrize("option", [["--no-write"], ["--limit", "1"]])
+def test_nothing_is_written_when_not_asked_or_when_rows_were_left_out(
+    folder: Path, texts: Path, option: list[str]
+) -> None:
+    """A number from a part of the rows must not pass for the whole."""
+    before = (folder / "manifest.json").read_bytes()
+
+    assert run(folder, "--texts", texts, *option).exit_code == 0
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_json_is_all_that_machines_see(folder: Path, texts: Path) -> None:
+    """Progress goes to stderr."""
+    result = run(folder, "--texts", texts, "--json", "--no-write")
+
+    (report,) = json.loads(result.stdout)
+    assert report["model"] == "sentiment-en@1"
+    assert report["sentiment"]["sets"][0]["rows"] == 2
+
+
+def test_without_corpora_the_command_says_what_to_give(folder: Path) -> None:
+    """No traceback, exit code 2."""
+    result = run(folder)
+
+    assert result.exit_code == 2
+    assert "--data" in result.stderr
+
+
+def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path, texts: Path) -> None:
+    """The file that is missing, and what to do."""
+    result = run(tmp_path / "nothing", "--texts", texts)
+
+    assert result.exit_code == 2
+    assert "manifest.json" in result.stderr.replace("\n", "")
