@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.completion import Completer
 from service.cpu import available_cpus
 from service.error_handlers import register_error_handlers
 from service.language_model import LanguageModel
@@ -23,7 +24,7 @@ from service.metrics import Metrics, ModelMetrics
 from service.middleware import Phase, Readiness, RequestLayer
 from service.next_word import NextWordPredictor
 from service.registry import LoadedModel, ModelRegistry, load_models
-from service.routes import health, live, models, next_word, sentiment
+from service.routes import completions, health, live, models, next_word, sentiment
 from service.routes.json_route import JsonRoute
 from service.running_text import StateTokens
 from service.sentiment import SentimentClassifier
@@ -33,7 +34,7 @@ from service.state_token import StateSealer, generate_key, parse_keys
 
 log = logging.getLogger("rnnserve")
 
-ROUTERS = (sentiment.router, live.router, next_word.router, models.router, health.router)
+ROUTERS = (sentiment.router, live.router, next_word.router, completions.router, models.router, health.router)
 DESCRIPTION = "Sentiment and next-word prediction with recurrent models, in English and Chinese."
 
 
@@ -174,6 +175,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
             app.state.state_tokens = StateTokens(registry, state_sealer(settings))
             app.state.classifier = SentimentClassifier(registry, settings.limits, metrics)
             language_models = open_language_models(registry, settings.state_cache.max_bytes, metrics)
+            app.state.completer = Completer(registry, language_models, settings.limits, metrics)
             app.state.next_word = NextWordPredictor(registry, language_models, settings.limits, metrics)
             if own_process:
                 spare_the_garbage_collector()

@@ -20,6 +20,11 @@ from service.engine import FloatArray, IntArray, Model
 from service.errors import DeadlineExceededError, OverloadedError
 
 MAX_OUTPUT_FLOATS = 4_000_000  # logits of one run that keeps several positions a row: 16 MB
+MAX_SPLIT_COST = 1.15  # time per row of a smaller run over that of the whole batch
+CALIBRATION_SHAPES = [  # (B, T), some 30 ms for a layer of 256
+    *((rows, longest) for rows in (1, 2, 4, 8) for longest in (1, 3, 6, 12, 24, 48, 96)),
+    *((rows, longest) for rows in (16, 32) for longest in (1, 3, 6, 12, 24)),
+]
 LOOK_AHEAD = 4  # batches' worth of waiting rows that are considered for the next run
 
 
@@ -119,6 +124,25 @@ class RunTimes:
         known = self._by_class.get(size_class, per_token)
         self._by_class[size_class] = known + self.weight * (per_token - known)
 
+    def rows_within(self, seconds: float, rows: int, longest: int) -> int:
+        """How many of ``rows`` rows can run in ``seconds`` without costing more per row; 0 if none can.
+
+        Half as many at a time, since a run of a few rows may cost as much per row as a large one (a recurrent layer that
+        keeps its weights in the cache) or much more (an output layer whose weights are read anew at every run).
+        """
+        whole = self.predict(rows, longest)
+        if whole is None:
+            return 0
+        part = rows
+        while part:
+            predicted = self.predict(part, longest)
+            if predicted is None or predicted * rows > MAX_SPLIT_COST * whole * part:
+                return 0
+            if predicted <= seconds:
+                return part
+            part //= 2
+        return 0
+
     def predict(self, rows: int, longest: int) -> float | None:
         """Expected seconds of a run of this shape; None while no run of its size class was seen."""
         per_token = self._by_class.get((rows.bit_length(), longest.bit_length()))
@@ -190,7 +214,7 @@ class _Row:
 
 
 _Outcome = tuple[FloatArray, FloatArray] | Exception
-_Batch = tuple[list[_Row], list[int], int]  # rows, tokens of each in this run, K
+_Batch = tuple[list[_Row], list[int]]  # rows, and how many tokens of each are in this run
 _Executed = tuple[list[_Outcome], float]  # one outcome a row: (S,) and (K, N), or why it failed; seconds
 
 
@@ -205,8 +229,11 @@ class Batcher:
         policy: which rows share a run.
         admission: which rows are refused.
         inline_run_s: runs predicted to be at most this long happen on the event loop; 0 for none.
+        split: cut longer runs into such short ones where that costs no more, as it should be where no CPU is free for
+            the model's thread anyway.
         deadline_s: longest time of one row, unless its caller says otherwise.
         observer: told about runs, cancelled and refused rows.
+        run_times: what is known of this model's runs; else ``calibrate`` finds out, or the first runs do.
     """
 
     def __init__(
@@ -216,16 +243,19 @@ class Batcher:
         *,
         admission: AdmissionPolicy | None = None,
         inline_run_s: float = 0.0,
+        split: bool = False,
         deadline_s: float = 30.0,
         observer: BatchObserver | None = None,
+        run_times: RunTimes | None = None,
     ) -> None:
         self._engine = engine
         self._policy = policy or BatchPolicy()
         self._admission = admission or AdmissionPolicy()
         self._inline_run_s = inline_run_s
+        self._split = split
         self._deadline_s = deadline_s
         self._observer = observer
-        self._run_times = RunTimes()
+        self._run_times = run_times or RunTimes()
         self._queue: deque[_Row] = deque()
         self._tokens = 0  # of waiting rows
         self._head_tokens = 0  # of waiting rows, each counted with its next chunk only
@@ -238,19 +268,14 @@ class Batcher:
         self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def calibrate(
-        self, shapes: Sequence[tuple[int, int]] = ((1, 1), (1, 8), (1, 24), (4, 24), (8, 24), (16, 24))
-    ) -> None:
-        """Time a few runs (B, T), so that the first predictions are not guesses. Blocks; call it before serving."""
-        for rows, longest in shapes:
-            input_ids = np.ones((rows, longest), np.int64)
-            seconds = 0.0
-            for _ in range(2):  # the second run finds memory allocated
-                start = perf_counter()
-                self._engine.run(
-                    input_ids, np.full(rows, longest), np.zeros((rows, self._engine.state_size), np.float32), 1
-                )
-                seconds = perf_counter() - start
+    def calibrate(self) -> None:
+        """Time runs of the usual shapes, so that the first predictions are not guesses. Blocks; call it before serving."""
+        for rows, longest in CALIBRATION_SHAPES:
+            lengths = np.full(rows, longest)
+            state = np.zeros((rows, self._engine.state_size), np.float32)
+            start = perf_counter()
+            self._engine.run(np.ones((rows, longest), np.int64), lengths, state, 1)
+            seconds = perf_counter() - start
             self._run_times.record(rows, longest, seconds)
             self._seconds_per_token = seconds / (rows * longest)
 
@@ -298,8 +323,11 @@ class Batcher:
         logits_to_keep: int = 1,
         *,
         deadline_s: float | None = None,
+        admitted: bool = False,
     ) -> asyncio.Future[RowResult]:
         """As ``run``, but returns at once. Rows submitted together share a run; cancelling the future drops the row.
+
+        ``admitted`` rows go on with work that was let in before, so they are never refused: a generation's next step.
 
         Raises:
             OverloadedError: the queue is full, or the row would come too late.
@@ -312,7 +340,7 @@ class Batcher:
             raise ValueError(f"logits_to_keep is {logits_to_keep}, the row has {length} tokens")
         if deadline_s is None:
             deadline_s = self._deadline_s
-        if self._queue:
+        if self._queue and not admitted:
             self._admit(length, deadline_s)
         now = perf_counter()
         row = _Row(input_ids, state, logits_to_keep, loop.create_future(), now, now + deadline_s)
@@ -368,10 +396,13 @@ class Batcher:
         if batch is None:
             self._scheduled = False
             return
-        rows, counts, _ = batch
-        self._running_tokens = sum(counts)
-        predicted = self._run_times.predict(len(rows), max(counts))
-        if predicted is not None and predicted <= self._inline_run_s:
+        rows, counts = batch
+        inline_rows = self._run_times.rows_within(self._inline_run_s, len(rows), max(counts))
+        if inline_rows and (inline_rows == len(rows) or self._split):
+            self._requeue_first(rows[inline_rows:])
+            batch = (rows[:inline_rows], counts[:inline_rows])
+        self._running_tokens = sum(batch[1])
+        if inline_rows == len(batch[0]):
             self._finish(batch, self._execute(batch), inline=True)
         else:
             if self._thread is None:
@@ -407,8 +438,7 @@ class Batcher:
             taken = set(map(id, chosen))
             self._requeue_first([row for row in waiting if id(row) not in taken])
         counts = [self._next_tokens(row) for row in chosen]
-        keep = max(self._kept_here(row, count) for row, count in zip(chosen, counts, strict=True))
-        return chosen, counts, max(keep, 1)
+        return chosen, counts
 
     @staticmethod
     def _kept_here(row: _Row, count: int) -> int:
@@ -428,10 +458,10 @@ class Batcher:
 
     def _execute(self, batch: _Batch) -> _Executed:
         """Run a batch; if it fails, each of its rows alone, so that a bad row fails alone."""
-        rows, counts, keep = batch
+        rows, counts = batch
         start = perf_counter()
         try:
-            state, logits = self._run(rows, counts, keep)
+            state, logits = self._run(rows, counts)
             outcomes: list[_Outcome] = list(zip(state, logits, strict=True))
         except Exception as error:  # noqa: BLE001  # whatever a model run raises belongs to its rows
             if len(rows) == 1:
@@ -439,11 +469,12 @@ class Batcher:
             else:
                 outcomes = []
                 for row, count in zip(rows, counts, strict=True):
-                    outcomes += self._execute(([row], [count], min(keep, count)))[0]
+                    outcomes += self._execute(([row], [count]))[0]
         return outcomes, perf_counter() - start
 
-    def _run(self, rows: list[_Row], counts: list[int], keep: int) -> tuple[FloatArray, FloatArray]:
+    def _run(self, rows: list[_Row], counts: list[int]) -> tuple[FloatArray, FloatArray]:
         size, longest = len(rows), max(counts)
+        keep = max(1, *(self._kept_here(row, count) for row, count in zip(rows, counts, strict=True)))
         input_ids = np.zeros((size, longest), np.int64)
         state = np.zeros((size, self._engine.state_size), np.float32)
         for index, row in enumerate(rows):
@@ -456,7 +487,7 @@ class Batcher:
 
     def _finish(self, batch: _Batch, executed: _Executed, *, inline: bool = False) -> None:
         """Hand each row its outcome, put unfinished rows back, start the next run."""
-        rows, counts, _ = batch
+        rows, counts = batch
         outcomes, run_s = executed
         now = perf_counter()
         self._learn(counts, run_s, now)
@@ -502,7 +533,7 @@ class Batcher:
 
     def _observe(self, batch: _Batch, run_s: float, now: float, *, inline: bool) -> None:
         assert self._observer is not None  # noqa: S101  # the caller checked
-        rows, counts, _ = batch
+        rows, counts = batch
         started = now - run_s
         self._observer.observe_run(
             RunRecord(

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from service.completion import Completer
 from service.metrics import Metrics
 from service.middleware import Readiness
 from service.next_word import NextWordPredictor
@@ -19,6 +20,11 @@ from service.settings import Settings
 def get_classifier(connection: HTTPConnection) -> SentimentClassifier:
     """The sentiment use case."""
     return cast(SentimentClassifier, connection.app.state.classifier)
+
+
+def get_completer(connection: HTTPConnection) -> Completer:
+    """The completion use case."""
+    return cast(Completer, connection.app.state.completer)
 
 
 def get_next_word(connection: HTTPConnection) -> NextWordPredictor:
@@ -52,6 +58,7 @@ def get_state_tokens(connection: HTTPConnection) -> StateTokens:
 
 
 ClassifierDep = Annotated[SentimentClassifier, Depends(get_classifier)]
+CompleterDep = Annotated[Completer, Depends(get_completer)]
 NextWordDep = Annotated[NextWordPredictor, Depends(get_next_word)]
 RegistryDep = Annotated[ModelRegistry, Depends(get_registry)]
 MetricsDep = Annotated[Metrics, Depends(get_metrics)]

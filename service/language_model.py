@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.batching import Batcher
 from service.bundle import Manifest
 from service.engine import FloatArray
+from service.errors import FieldError
 from service.registry import LoadedModel
 from service.state_cache import StateCache
 from service.state_token import bundle_fingerprint
@@ -75,3 +76,16 @@ class LanguageModel:
     def keep(self, input_ids: Sequence[int], state: FloatArray, caller: str = "") -> None:
         """Remember the state (S,) after exactly these ids."""
         self.cache.insert((self._fingerprint, caller), input_ids, state)
+
+
+def text_error(text: str, pointer: str, max_chars: int) -> FieldError | None:
+    """What is wrong with a text before any model sees it; None if nothing is. Unlike a classifier's it may be blank."""
+    if len(text) > max_chars:
+        return FieldError(pointer, "too_long", f"has {len(text)} characters, the limit is {max_chars}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            detail = "holds a lone surrogate, which is half a character and not valid Unicode text"
+            return FieldError(pointer, "lone_surrogate", detail)
+    return None

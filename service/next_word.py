@@ -9,10 +9,10 @@ from time import perf_counter
 
 from service.batching import RowResult
 from service.errors import FieldError, InvalidRequestError
-from service.language_model import START_ID, LanguageModel
+from service.language_model import START_ID, LanguageModel, text_error
 from service.metrics import Metrics
 from service.registry import ModelRegistry
-from service.sentiment import INLINE_CHARS, check_text
+from service.sentiment import INLINE_CHARS
 from service.settings import LimitSettings
 from service.tokenizer import Pieces
 from service.word_search import (
@@ -170,11 +170,7 @@ class NextWordPredictor:
         return NextWords(lm.id, root.prefix, candidates, words.unexplored)
 
     def _check(self, text: str, top_k: int) -> None:
-        error = check_text(text, "/text", self._limits.max_chars) if text and not text.isspace() else None
-        if error is None and len(text) > self._limits.max_chars:
-            error = FieldError(
-                "/text", "too_long", f"has {len(text)} characters, the limit is {self._limits.max_chars}"
-            )
+        error = text_error(text, "/text", self._limits.max_chars)
         if error is None and not 1 <= top_k <= self._limits.max_top_k:
             code = "too_small" if top_k < 1 else "too_large"
             error = FieldError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 DONE_EVENT = b"data: [DONE]\n\n"
 
@@ -75,3 +76,36 @@ def event(data: bytes) -> bytes:
         data: JSON on one line, as every compact encoder writes it.
     """
     return b"data: %b\n\n" % data
+
+
+class ChunkWriter:
+    """Writes the chunks of one streamed completion: one id, one time, one model in all of them.
+
+    Everything but ASCII is escaped: some clients split lines where only Unicode sees a line's end (U+2028).
+
+    Args:
+        completion_id: of the whole completion.
+        created: Unix time, seconds.
+        model: as the client named it.
+        include_usage: whether a last chunk will carry the usage; the others say null.
+    """
+
+    __slots__ = ("_end", "_head")
+
+    def __init__(self, completion_id: str, created: int, model: str, *, include_usage: bool) -> None:
+        head = {"id": completion_id, "object": "text_completion", "created": created, "model": model}
+        self._head = json.dumps(head, separators=(",", ":"))[:-1] + ',"choices":'
+        self._end = ',"usage":null}' if include_usage else "}"
+
+    def chunk(
+        self, index: int, text: str, finish_reason: str | None, logprobs: Mapping[str, object] | None = None
+    ) -> bytes:
+        """The event for one more part of a choice."""
+        reason = "null" if finish_reason is None else f'"{finish_reason}"'
+        scores = "null" if logprobs is None else json.dumps(logprobs, separators=(",", ":"))
+        choice = f'[{{"index":{index},"text":{json.dumps(text)},"finish_reason":{reason},"logprobs":{scores}}}]'
+        return event(f"{self._head}{choice}{self._end}".encode("ascii"))
+
+    def usage(self, usage: Mapping[str, object]) -> bytes:
+        """The event that ends a stream whose client asked for the usage."""
+        return event(f'{self._head}[],"usage":{json.dumps(usage, separators=(",", ":"))}}}'.encode("ascii"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.streaming import TextStream, event
+from service.streaming import ChunkWriter, TextStream, event
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -96,3 +98,36 @@ def test_an_empty_stop_string_is_refused() -> None:
 
 def test_an_event_is_one_line_of_data() -> None:
     assert event(b'{"a":1}') == b'data: {"a":1}\n\n'
+
+
+def parsed(chunk: bytes) -> dict[str, Any]:
+    assert chunk.startswith(b"data: ")
+    assert chunk.endswith(b"\n\n")
+    document: dict[str, Any] = json.loads(chunk[6:])
+    return document
+
+
+@given(st.text())
+def test_a_chunk_is_one_line_for_every_client_whatever_the_text(text: str) -> None:
+    """Some clients split at U+2028 or U+0085, too."""
+    chunk = ChunkWriter("cmpl-1", 17, "lm-en", include_usage=False).chunk(3, text, None)
+
+    assert len(chunk.decode().splitlines()) == 2
+    assert parsed(chunk) == {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 17,
+        "model": "lm-en",
+        "choices": [{"index": 3, "text": text, "finish_reason": None, "logprobs": None}],
+    }
+
+
+def test_chunks_carry_reasons_scores_and_usage() -> None:
+    writer = ChunkWriter("cmpl-1", 17, 'a"b', include_usage=True)
+    last = parsed(writer.chunk(0, "", "stop", {"tokens": ["电"]}))
+
+    assert last["usage"] is None
+    assert last["model"] == 'a"b'
+    assert last["choices"][0] == {"index": 0, "text": "", "finish_reason": "stop", "logprobs": {"tokens": ["电"]}}
+    assert parsed(writer.usage({"total_tokens": 4}))["choices"] == []
+    assert parsed(writer.usage({"total_tokens": 4}))["usage"] == {"total_tokens": 4}
