@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
+from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -48,13 +46,22 @@ class CheckpointConfig(BaseModel, extra="forbid", frozen=True):
     training_data: tuple[DataUse, ...] = ()
     temperature: float = 1.0
 
+    @property
+    def architecture(self) -> ClassifierConfig | LanguageModelConfig:
+        """The task's own.
+
+        Raises:
+            ValueError: it is not given.
+        """
+        architecture = self.classifier if self.task == "sentiment" else self.language_model
+        if architecture is None:
+            raise ValueError(f"a {self.task} checkpoint needs its architecture in {CONFIG_FILE}")
+        return architecture
+
     def build(self) -> Classifier | LanguageModel:
         """A fresh module of this architecture, random weights."""
-        if self.task == "sentiment" and self.classifier is not None:
-            return Classifier(self.classifier)
-        if self.task == "language-model" and self.language_model is not None:
-            return LanguageModel(self.language_model)
-        raise ValueError(f"a {self.task} checkpoint needs its architecture in {CONFIG_FILE}")
+        architecture = self.architecture
+        return Classifier(architecture) if isinstance(architecture, ClassifierConfig) else LanguageModel(architecture)
 
 
 def save_checkpoint(folder: Path, config: CheckpointConfig, module: torch.nn.Module, tokenizer: Tokenizer) -> None:
@@ -82,9 +89,9 @@ def load_checkpoint(folder: Path) -> tuple[CheckpointConfig, Classifier | Langua
         module.load_state_dict({name: value.float() for name, value in load_file(path).items()})
         path = folder / TOKENIZER_FILE
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except Exception as error:  # each file's reader has exceptions of its own; tokenizers raises the bare class
         raise CheckpointError(f"{path}: {error}") from error
     return config, module.eval(), tokenizer
 
@@ -98,4 +105,4 @@ def write_json(path: Path, document: object) -> None:
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(path.name + ".partial")
     write(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)

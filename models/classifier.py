@@ -38,7 +38,7 @@ class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class Classifier(nn.Module):
-    """Every pool has an exact running form with O(1) state, so a prediction exists after each token:
+    """A prediction after each token, from pools that have an exact running form with O(1) state.
 
     - ``last``: h_t.
     - ``mean``: sum h / t.

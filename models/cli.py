@@ -9,10 +9,12 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from models.corpora import CorpusError
+from models.loop import Run, TrainingError
 from models.recipe import RecipeError, load_recipe
-from models.train import Run, train
+from models.train import train
 
 app = typer.Typer()
 RECIPES = Path(__file__).parent / "recipes"
@@ -45,12 +47,12 @@ def train_command(
     try:
         chosen = load_recipe(find_recipe(recipe))
         if name:
-            chosen = chosen.model_copy(update={"name": name})
+            chosen = chosen.renamed(name)
         train(Run(chosen, data, out, seed, device, max_minutes, texts, console))
-    except (RecipeError, CorpusError, FileNotFoundError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+    except (RecipeError, CorpusError, TrainingError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(train_command)

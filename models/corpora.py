@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ class Corpus:
     source: str
     files: dict[str, str]  # part -> file; "all" is divided by the text's hash
     labels: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})  # the file's code -> ours; others are left out
-    keep: Callable[[dict[str, Any]], bool] = lambda row: True
+    keep: Callable[[dict[str, Any]], bool] = lambda _row: True
     hash_test: int = 5  # percent of "all" kept for test; as much again, at most 3, for dev
     citation: str = ""
 
@@ -146,6 +147,10 @@ OPEN_TEXT: dict[str, TextCorpus] = {
 }  # fmt: skip
 
 
+HELD_OUT_FILE = "held-out-{language}.txt"  # in a data pack: fingerprints instead of the texts
+LONG_ENOUGH = {"en": 24, "zh": 8}  # letters of a text that is no common phrase
+
+
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """JSON objects of a (gzipped) JSON-lines file, one a line, read on newlines alone."""
     for number, line in enumerate(read_lines(path), start=1):
@@ -159,28 +164,42 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines without their newline. Never ``str.splitlines``: texts hold exotic separators."""
+    """Lines without their newline; ``x`` is read where there is no ``x.gz``.
+
+    Never ``str.splitlines``: texts hold exotic separators.
+    """
+    if path.suffix == ".gz" and not path.is_file() and path.with_suffix("").is_file():
+        path = path.with_suffix("")
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        opened = (
-            gzip.open(path, "rt", encoding="utf-8", newline="\n")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8", newline="\n")
-        )
-        with opened as file:
+        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
             for line in file:
                 yield line.rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: {error}") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def fingerprint(text: str) -> str:
-    """The text as compared for leaks: NFKC, lower case, letters and digits only."""
+    """A hash of the text as compared for leaks: NFKC, lower case, letters and digits only."""
+    return _hash_of(_letters(text))
+
+
+def _hash_of(letters: str) -> str:
+    return hashlib.blake2b(letters.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _letters(text: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).lower())
 
 
 def _hash_percent(text: str) -> int:
     """0..99, the same on every machine."""
-    return int.from_bytes(hashlib.md5(text.encode()).digest()[:4]) % 100
+    digest = hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:4]) % 100
 
 
 def labelled(data: Path, name: str, part: Part) -> list[Example]:
@@ -189,35 +208,53 @@ def labelled(data: Path, name: str, part: Part) -> list[Example]:
 
 
 def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str, Any], int]]:
-    """Rows of one part with their label in our code; the row keeps its further fields (for instance ``in_train``)."""
+    """Rows of one part with their label in our code; the row keeps its further fields (for instance ``in_train``).
+
+    Raises:
+        CorpusError: the file is missing or damaged, or a row has no text or label.
+    """
     corpus = SENTIMENT[name]
-    file = corpus.files.get(part) or (corpus.files.get("all") if part != "test" or "test" not in corpus.files else None)
+    file = file_of(corpus, part)
     if file is None:
         return
     divided = file == corpus.files.get("all")
     hash_test = 0 if "test" in corpus.files else corpus.hash_test
-    for row in read_rows(data / file):
-        label = corpus.labels.get(row["label"])
-        if label is None or not row["text"].strip() or not corpus.keep(row):
-            continue
+    for number, row in enumerate(read_rows(data / file), start=1):
+        try:
+            text, label = row["text"], corpus.labels.get(row["label"])
+            if label is None or not text.strip() or not corpus.keep(row):
+                continue
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CorpusError(f"{data / file}, line {number}: no such row as this corpus has: {error!r}") from error
         if divided:
-            percent = _hash_percent(row["text"])
-            where = (
-                "test" if percent < hash_test else "dev" if percent < hash_test + min(3, corpus.hash_test) else "train"
-            )
+            percent = _hash_percent(text)
+            dev_end = hash_test + min(3, corpus.hash_test)
+            where = "test" if percent < hash_test else "dev" if percent < dev_end else "train"
             if where != part:
                 continue
         yield row, label
 
 
+def file_of(corpus: Corpus, part: Part) -> str | None:
+    """The file that holds a part, alone or among others; None if the corpus has no such part."""
+    return corpus.files.get(part) or corpus.files.get("all")
+
+
 def held_out_fingerprints(data: Path, language: Language) -> set[str]:
-    """Fingerprints of every dev and test text of the language, long enough to be no common phrase."""
+    """Fingerprints of every dev and test text of the language that is long enough to be no common phrase.
+
+    A data pack brings them along; from the corpora folder they are computed, and need every corpus of the language.
+    """
+    packed = data / HELD_OUT_FILE.format(language=language)
+    if packed.is_file():
+        return set(read_lines(packed))
     found: set[str] = set()
     for corpus in SENTIMENT.values():
         if corpus.language == language:
             for part in ("dev", "test"):
-                found |= {fingerprint(example.text) for example in labelled(data, corpus.name, part)}
-    return {text for text in found if len(text) > (8 if language == "zh" else 24)}
+                texts = (_letters(row["text"]) for row, _ in labelled_rows(data, corpus.name, part))
+                found |= {_hash_of(letters) for letters in texts if len(letters) > LONG_ENOUGH[language]}
+    return found
 
 
 def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], list[DataUse]]:
@@ -231,14 +268,41 @@ def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], 
             held_out[corpus.language] = held_out_fingerprints(data, corpus.language)
         rows = [e for e in labelled(data, name, "train") if fingerprint(e.text) not in held_out[corpus.language]]
         examples += rows
-        used.append(
-            DataUse(name=name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=len(rows))
-        )
+        used.append(_use(corpus, len(rows)))
     return examples, used
+
+
+def unlabelled_texts(data: Path, file: str, language: Language) -> list[str]:
+    """Texts of a JSON-lines file without labels, less those that some dev or test part holds.
+
+    Raises:
+        CorpusError: the file is missing or damaged, or a row has no text.
+    """
+    held_out = held_out_fingerprints(data, language)
+    texts: list[str] = []
+    for number, row in enumerate(read_rows(data / file), start=1):
+        text = row.get("text")
+        if not isinstance(text, str):
+            raise CorpusError(f"{data / file}, line {number}: no 'text'")
+        if fingerprint(text) not in held_out:
+            texts.append(text)
+    return texts
+
+
+def running_text(data: Path, name: str) -> tuple[list[str], DataUse]:
+    """Training documents of a text corpus, the lines of each joined by newlines, and what was used."""
+    every = list(documents(data, name, "train"))
+    return ["\n".join(lines) for lines in every], _use(OPEN_TEXT[name], sum(map(len, every)))
+
+
+def _use(corpus: Corpus | TextCorpus, rows: int) -> DataUse:
+    return DataUse(name=corpus.name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=rows)
 
 
 def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
     """A user's CSV or JSONL with the columns ``text`` and ``label``; a label is a class name or its index.
+
+    Rows with a blank text are left out.
 
     Raises:
         CorpusError: naming the file, the line, and what is expected there.
@@ -252,13 +316,16 @@ def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
             raise CorpusError(f"{path}, line {number}: no {missing!r}; the file needs the columns text and label")
         if not str(text).strip():
             continue
+        if any("\ud800" <= c <= "\udfff" for c in str(text)):
+            raise CorpusError(f"{path}, line {number}: the text holds half a character (a lone surrogate)")
         if str(label).strip() not in classes:
-            raise CorpusError(
-                f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {', '.join(classes)}"
-            )
-        examples.append(Example(str(text), classes[str(label).strip()], path.stem))
-    if not examples:
-        raise CorpusError(f"{path}: no labelled text in it")
+            expected = ", ".join(classes)
+            raise CorpusError(f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {expected}")
+        examples.append(Example(str(text), classes[str(label).strip()], path.name.split(".")[0]))
+    found = {example.label for example in examples}
+    if len(found) < len(labels):
+        absent = ", ".join(name for index, name in enumerate(labels) if index not in found)
+        raise CorpusError(f"{path}: no text with the label {absent}; a classifier needs texts of every class")
     return examples
 
 
@@ -266,13 +333,16 @@ def _own_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         yield from enumerate(read_rows(path), start=1)
     elif path.suffix == ".csv":
+        line = 1
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                for row in reader:
-                    yield reader.line_num, row
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CorpusError(f"{path}: {error}") from error
+                for row in (reader := csv.DictReader(file)):
+                    line = reader.line_num
+                    yield line, row
+        except csv.Error as error:
+            raise CorpusError(f"{path}, line {line + 1}: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorpusError(f"{path}: {_reason(error)}") from error
     else:
         raise CorpusError(f"{path}: expected a .csv, .jsonl or .jsonl.gz file")
 
@@ -282,10 +352,10 @@ def documents(data: Path, name: str, part: str) -> Iterator[list[str]]:
     corpus = OPEN_TEXT[name]
     document: list[str] = []
     taken = 0
-    for line in read_lines(data / corpus.folder / f"{part}.txt.gz"):
+    for raw in read_lines(data / corpus.folder / f"{part}.txt.gz"):
         if corpus.max_lines is not None and taken >= corpus.max_lines:
             break
-        line = line.strip()
+        line = raw.strip()
         if line:
             taken += 1
             document.append(join_treebank(line) if corpus.treebank else line)

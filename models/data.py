@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.tokenizer import PAD_ID
+
+IdArray = npt.NDArray[np.int32]
+ENCODED_AT_ONCE = 2048  # texts; bounds the memory of the encodings, which hold more than ids
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[IdArray]:
+    """Token ids of each text."""
+    encoded: list[IdArray] = []
+    for start in range(0, len(texts), ENCODED_AT_ONCE):
+        batch = tokenizer.encode_batch_fast(list(texts[start : start + ENCODED_AT_ONCE]))
+        encoded += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
+    return encoded
 
 
 def bucketed_batches(
     lengths: Sequence[int], max_rows: int, max_tokens: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Group texts of similar length: every index once, shuffled, at most ``max_rows`` rows and ``max_tokens`` padded tokens.
+    """Group texts of similar length: every index once, in batches whose order is drawn.
 
     Lengths are jittered before sorting, so that epochs differ.
+
+    Args:
+        lengths: tokens of each text.
+        max_rows: most texts in a batch.
+        max_tokens: most padded tokens in a batch (rows x longest row), unless one text alone has more.
+        rng: source of the order.
     """
     jittered = np.asarray(lengths) * rng.uniform(0.9, 1.1, len(lengths))
     batches: list[list[int]] = []
@@ -35,7 +55,7 @@ def bucketed_batches(
     return [batches[i] for i in order]
 
 
-def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad(rows: Sequence[Sequence[int] | IdArray]) -> tuple[Tensor, Tensor]:
     """Rows of ids -> (B, T) int64 padded with ``PAD_ID`` and (B,) lengths."""
     lengths = torch.tensor([len(row) for row in rows])
     input_ids = torch.full((len(rows), int(lengths.max())), PAD_ID)
@@ -44,14 +64,14 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return input_ids, lengths
 
 
-def shuffled_stream(documents: Sequence[np.ndarray], block: int, rng: np.random.Generator) -> np.ndarray:
+def shuffled_stream(documents: Sequence[IdArray], block: int, rng: np.random.Generator) -> IdArray:
     """One long stream of all documents, in blocks of ``block`` consecutive documents whose order is drawn."""
     starts = np.arange(0, len(documents), block)
     rng.shuffle(starts)
-    return np.concatenate([document for start in starts for document in documents[start : start + block]])
+    return np.concatenate([document for start in starts.tolist() for document in documents[start : start + block]])
 
 
-def stream_batches(stream: np.ndarray, rows: int, bptt: int) -> Iterator[Tensor]:
+def stream_batches(stream: IdArray, rows: int, bptt: int) -> Iterator[Tensor]:
     """Cut a stream into ``rows`` parallel streams and walk along them.
 
     Yields:

@@ -66,7 +66,7 @@ class FusedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:
-        """x (N, E), weight (V, E), bias (V,), targets (N,) -> mean loss ()."""
+        """Mean loss () of x (N, E) under weight (V, E) and bias (V,), for targets (N,)."""
         n = len(x)
         w, b = weight.to(low), bias.to(low)
         grad_x, grad_w, grad_b = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)

@@ -9,7 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.classifier import Pool
+from models.corpora import OPEN_TEXT, SENTIMENT
 from models.trunk import Cell
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
 class RecipeError(Exception):
@@ -95,15 +98,26 @@ class ClassifierSection(Section):
 class Recipe(Section):
     """One model, from data to checkpoint."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     task: Literal["sentiment", "language-model"]
     language: Literal["en", "zh"]
-    labels: tuple[str, ...] = ("negative", "positive")
+    labels: tuple[str, ...] = Field(default=("negative", "positive"), min_length=2)
     tokenizer: TokenizerSection = TokenizerSection()
     model: ModelSection
     data: DataSection = DataSection()
     language_model: LanguageModelSection | None = None
     classifier: ClassifierSection | None = None
+
+    def renamed(self, name: str) -> Recipe:
+        """The same recipe for a model of another name.
+
+        Raises:
+            RecipeError: a name that no model can have.
+        """
+        try:
+            return Recipe.model_validate(self.model_dump() | {"name": name})
+        except ValidationError as error:
+            raise RecipeError(f"the name {name!r} does not match {NAME}") from error
 
     @model_validator(mode="after")
     def _stages_fit_the_task(self) -> Recipe:
@@ -111,6 +125,17 @@ class Recipe(Section):
             raise ValueError("a sentiment recipe needs a [classifier] section")
         if self.task == "language-model" and (self.language_model is None or self.classifier is not None):
             raise ValueError("a language-model recipe needs a [language_model] section and no [classifier]")
+        return self
+
+    @model_validator(mode="after")
+    def _corpora_exist_in_its_language(self) -> Recipe:
+        for field, names, known in (("sentiment", self.data.sentiment, SENTIMENT), ("text", self.data.text, OPEN_TEXT)):
+            usable = [name for name, corpus in known.items() if corpus.language == self.language]
+            for name in names:
+                if name not in usable:
+                    raise ValueError(
+                        f"data.{field}: no corpus {name!r} in {self.language}; there are {', '.join(usable)}"
+                    )
         return self
 
 
@@ -128,4 +153,5 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise RecipeError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"])) or "the recipe"
+        raise RecipeError(f"{path}: {where}: {first['msg']}") from error

@@ -59,8 +59,10 @@ def _replacements(table: dict[str, str]) -> list[normalizers.Normalizer]:
 
 
 def english_normalizer(lowercase: bool) -> normalizers.Normalizer:
-    """NFKC and one way to write quotes. With ``lowercase`` (classifiers) also one way to space:
-    treebank text (``do n't , it 's``) and ordinary text (``don't, it's``) become the same."""
+    """NFKC and one way to write quotes; with ``lowercase`` (classifiers) also one way to space.
+
+    Treebank text (``do n't , it 's``) and ordinary text (``don't, it's``) then become the same.
+    """
     steps: list[normalizers.Normalizer] = [normalizers.NFKC(), *_replacements(WINDOWS_1252 | QUOTES)]
     if not lowercase:
         return normalizers.Sequence([*steps, normalizers.Replace(Regex(r"[^\S\n]+"), " ")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 Cell = Literal["rnn", "lstm", "gru"]
-LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+LAYERS: dict[Cell, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class TrunkConfig(BaseModel, extra="forbid", frozen=True):
@@ -24,7 +25,7 @@ class TrunkConfig(BaseModel, extra="forbid", frozen=True):
 
     @property
     def vectors_per_layer(self) -> int:
-        """h alone, or h and c."""
+        """One (h), or two (h and c)."""
         return 2 if self.cell == "lstm" else 1
 
     @property
@@ -41,7 +42,8 @@ class Trunk(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
         sizes = [config.embedding_dim] + [config.hidden_size] * (config.num_layers - 1)
-        self.layers = nn.ModuleList(LAYERS[config.cell](size, config.hidden_size, batch_first=True) for size in sizes)
+        cell = LAYERS[config.cell]
+        self.layers = nn.ModuleList(cell(size, config.hidden_size, batch_first=True) for size in sizes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -52,12 +54,12 @@ class Trunk(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         for depth, layer in enumerate(self.layers):
             input_std = 0.058 if depth == 0 else 0.2  # of U(-0.1, 0.1), and of a recurrent layer's output
-            nn.init.normal_(layer.weight_ih_l0, std=0.5 / (layer.input_size**0.5 * input_std))
-            if self.config.cell == "lstm":
-                with torch.no_grad():  # forget gate open at the start: i, f, g, o
-                    hidden = self.config.hidden_size
-                    layer.bias_ih_l0[hidden : 2 * hidden] = 1.0
-                    layer.bias_hh_l0[hidden : 2 * hidden] = 0.0
+            weight = layer.get_parameter("weight_ih_l0")
+            nn.init.normal_(weight, std=0.5 / (weight.shape[1] ** 0.5 * input_std))
+            if self.config.cell == "lstm":  # forget gate open at the start; gates lie as i, f, g, o
+                forget = slice(self.config.hidden_size, 2 * self.config.hidden_size)
+                nn.init.ones_(layer.get_parameter("bias_ih_l0")[forget])
+                nn.init.zeros_(layer.get_parameter("bias_hh_l0")[forget])
 
     def forward(
         self,
@@ -105,8 +107,16 @@ def _run_layer(layer: nn.Module, x: Tensor, lengths: Tensor | None, start: list[
 
 
 class Dropouts:
-    """Locked dropout: one mask per row, the same at every time step (Gal & Ghahramani 2016, arXiv:1512.05287),
-    and whole embedding rows dropped per batch (Merity et al. 2017, arXiv:1708.02182)."""
+    """Locked dropout, one mask per row for all its time steps, and whole embedding rows dropped per batch.
+
+    Source: Gal & Ghahramani 2016 (arXiv:1512.05287); Merity et al. 2017 (arXiv:1708.02182).
+
+    Args:
+        rows: share of the vocabulary's rows dropped from a batch.
+        inputs: share of the embedding's dimensions.
+        layers: share of the dimensions between layers.
+        outputs: share of the last layer's dimensions.
+    """
 
     def __init__(self, rows: float = 0.0, inputs: float = 0.0, layers: float = 0.0, outputs: float = 0.0) -> None:
         self.rows, self.inputs, self.layers, self.outputs = rows, inputs, layers, outputs

@@ -1,0 +1,68 @@
+"""Calibration of a classifier: the temperature that makes its probabilities mean what they say on dev texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.classifier import Classifier
+from models.data import IdArray, pad
+
+TEMPERATURES = np.geomspace(0.3, 5, 200)
+FEWEST = 50  # dev texts of a source; fewer say nothing about a temperature
+
+
+@torch.no_grad()
+def final_logits(
+    model: Classifier, encoded: Sequence[IdArray], device: str = "cpu", max_tokens: int = 32_000
+) -> Tensor:
+    """Logits after each whole text, batched by length.
+
+    Args:
+        model: in eval mode.
+        encoded: token ids of each text.
+        device: where the model is.
+        max_tokens: padded tokens of a batch.
+
+    Returns:
+        (N, C); zeros for an empty text.
+    """
+    out = torch.zeros(len(encoded), len(model.config.labels))
+    order = sorted((i for i in range(len(encoded)) if len(encoded[i])), key=lambda i: len(encoded[i]))
+    batch: list[int] = []
+    for i in [*order, None]:
+        if batch and (i is None or (len(batch) + 1) * len(encoded[i]) > max_tokens):
+            input_ids, lengths = pad([encoded[j] for j in batch])
+            out[batch] = model(input_ids.to(device), lengths.to(device), final_only=True)[0].float().cpu()
+            batch = []
+        if i is not None:
+            batch.append(i)
+    return out
+
+
+def fit_temperature(parts: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The temperature of least negative log-likelihood, each source counting alike.
+
+    Args:
+        parts: for each source (N, C) logits and (N,) labels; sources of fewer than ``FEWEST`` texts are left out.
+
+    Returns:
+        What to divide logits by; 1 if there is nothing to fit it on.
+    """
+    enough = [(logits, labels) for logits, labels in parts if len(labels) >= FEWEST]
+    if not enough:
+        return 1.0
+    nll = [sum(float(F.cross_entropy(logits / t, labels)) for logits, labels in enough) for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(nll))])
+
+
+def accuracies(parts: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Share of right answers of each source, rounded to four digits."""
+    return {
+        name: round(float((logits.argmax(dim=1) == labels).float().mean()), 4)
+        for name, (logits, labels) in parts.items()
+    }
