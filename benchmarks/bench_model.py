@@ -59,4 +59,4 @@ def _make(folder: Path) -> None:
     config = CheckpointConfig(name=NAME, task="sentiment", language="en", classifier=classifier)
     with tempfile.TemporaryDirectory() as checkpoint:
         save_checkpoint(Path(checkpoint), config, module, tokenizer)
-        export_bundle(Path(checkpoint), folder)
+        export_bundle(Path(checkpoint), folder, precision="int8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import shutil
 import tempfile
@@ -16,18 +16,46 @@ import torch
 from export.graph import build_graph, save_graph
 from export.parity import TOLERANCE, check_parity, make_self_test
 from models.checkpoint import CONFIG_FILE, METRICS_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_checkpoint, write_json
-from service.bundle import GRAPH_FILE, MANIFEST_FILE, SCHEMA_VERSION, DataSource, Manifest, load_manifest, sha256_of
+from models.loop import RESUME_FILE
+from service.bundle import (
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    SCHEMA_VERSION,
+    DataSource,
+    Manifest,
+    Precision,
+    load_manifest,
+    sha256_of,
+)
 
 
-def export_bundle(checkpoint: Path, out: Path, version: str = "1", tolerance: float = TOLERANCE) -> Manifest:
+CARD_FILE = "MODEL_CARD.md"
+OUR_FILES = frozenset(
+    {WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, METRICS_FILE, GRAPH_FILE, MANIFEST_FILE, CARD_FILE, RESUME_FILE}
+)
+
+
+class OutputError(Exception):
+    """The folder to write to holds something that is no part of a bundle; the message names it."""
+
+
+def export_bundle(
+    checkpoint: Path, out: Path, version: str = "1", tolerance: float | None = None, precision: Precision = "float32"
+) -> Manifest:
     """Turn a checkpoint into a bundle at ``out``; the two may be the same folder.
+
+    ``precision`` is that of the recurrent layers' arithmetic; ``tolerance``, against torch, has a default for each.
 
     Everything is made in a temporary folder that takes the place of ``out`` only when it is complete and correct.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        ParityError: the graph differs from torch beyond the tolerance.
+        ParityError: the graph differs from torch beyond the tolerance, or its rows depend on each other.
+        ValueError: int8 is asked for a cell other than LSTM.
+        OutputError: ``out`` holds files that would be lost.
     """
+    out = out.resolve()
+    _refuse_to_lose_files(out)
     config, module, _ = load_checkpoint(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -35,7 +63,7 @@ def export_bundle(checkpoint: Path, out: Path, version: str = "1", tolerance: fl
         for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, METRICS_FILE):
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, work / name)
-        save_graph(build_graph(config, work / WEIGHTS_FILE), work / GRAPH_FILE)
+        save_graph(build_graph(config, work / WEIGHTS_FILE, precision), work / GRAPH_FILE)
         trunk = module.config.trunk
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -49,15 +77,16 @@ def export_bundle(checkpoint: Path, out: Path, version: str = "1", tolerance: fl
             embedding_dim=trunk.embedding_dim,
             vocab_size=trunk.vocab_size,
             parameters=sum(p.numel() for p in module.parameters()),
+            precision=precision,
             state_size=module.config.state_size,
             labels=list(config.classifier.labels) if config.classifier else [],
             temperature=config.temperature,
             files={name: sha256_of(work / name) for name in (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE)},
-            parity=check_parity(module, work / GRAPH_FILE, tolerance),
-            self_test=make_self_test(module),
+            parity=check_parity(module, work / GRAPH_FILE, tolerance or TOLERANCE[precision]),
+            self_test=make_self_test(work / GRAPH_FILE, trunk.vocab_size, module.config.state_size),
             training_data=[DataSource(**use.model_dump()) for use in config.training_data],
             quality=_measured(work),
-            created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            created=dt.datetime.now(dt.UTC).date().isoformat(),
             tool_versions={
                 "torch": torch.__version__,
                 "onnx": onnx.__version__,
@@ -65,6 +94,8 @@ def export_bundle(checkpoint: Path, out: Path, version: str = "1", tolerance: fl
             },
         )
         _write_manifest(work, manifest)
+        if (out / CARD_FILE).is_file():
+            shutil.copyfile(out / CARD_FILE, work / CARD_FILE)
         _take_place(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -91,6 +122,16 @@ def _measured(folder: Path) -> dict[str, float]:
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST_FILE, manifest.model_dump(mode="json"))
+
+
+def _refuse_to_lose_files(out: Path) -> None:
+    """``out`` is replaced as a whole, so it may only hold what a bundle or a checkpoint holds."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is no folder: give another --out")
+    if out.is_dir():
+        foreign = sorted(path.name for path in out.iterdir() if path.name not in OUR_FILES)
+        if foreign:
+            raise OutputError(f"{out} holds {foreign[0]}, which is no part of a bundle: give another --out")
 
 
 def _take_place(work: Path, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from export.bundle import export_bundle, write_quality
 from export.parity import TOLERANCE, ParityError
 from models.checkpoint import CheckpointError
 from models.corpora import CorpusError
+from service.bundle import Precision
 from service.errors import BundleError
 
 app = typer.Typer()
@@ -26,21 +27,25 @@ def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a trained checkpoint.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the bundle; the checkpoint's own if not given.")] = None,
     version: Annotated[str, typer.Option(help="Version of the model on the wire.")] = "1",
+    precision: Annotated[str, typer.Option(help="float32, or int8 (LSTM only).")] = "float32",
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest difference allowed between torch and ONNX Runtime.")
-    ] = TOLERANCE,
+        float | None,
+        typer.Option(min=0, help=f"Largest difference allowed between torch and ONNX Runtime; by default {TOLERANCE}."),
+    ] = None,
 ) -> None:
     """Convert a checkpoint to ONNX, prove that nothing changed, and write the bundle."""
     console = Console(stderr=True)
+    if precision not in get_args(Precision):
+        raise typer.BadParameter(f"must be one of {', '.join(get_args(Precision))}", param_hint="--precision")
     try:
-        manifest = export_bundle(checkpoint, out or checkpoint, version, tolerance)
-    except (CheckpointError, ParityError) as error:
+        manifest = export_bundle(checkpoint, out or checkpoint, version, tolerance, cast(Precision, precision))
+    except (CheckpointError, ParityError, ValueError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(1) from error
     parity = manifest.parity
     console.print(
         f"{manifest.id}: {manifest.parameters:,} weights, {len(parity.cases)} parity cases, worst error {parity.max_error:.2g} "
-        f"(tolerance {parity.tolerance:g}); wrote {out or checkpoint}",
+        f"(tolerance {parity.tolerance:g}), batch and chunk invariance {parity.max_invariance_error:.2g}; wrote {out or checkpoint}",
         highlight=False,
     )
 

@@ -10,103 +10,48 @@ layout and float16. ``Cast``, ``Split`` and ``Concat`` bring them into ONNX's ga
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
 
+from export.graph_builder import GraphBuilder
+from export.quantize import quantized_lstm, scaled_embedding
 from models.checkpoint import WEIGHTS_FILE, CheckpointConfig
+from models.classifier import ClassifierConfig
 from models.trunk import TrunkConfig
+from service.bundle import Precision
 
 OPSET = 21
 # Gate order: torch's -> ONNX's, as positions. LSTM i,f,g,o -> i,o,f,c; GRU r,z,n -> z,r,h.
 GATES = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
-DTYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
 
 
-class GraphBuilder:
-    """Collects nodes and initializers; every method returns the name of the tensor it makes."""
+def build_graph(config: CheckpointConfig, weights: Path, precision: Precision = "float32") -> onnx.ModelProto:
+    """The graph of a checkpoint.
 
-    def __init__(self, weights: Path) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self._weights = weights
-        with weights.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            self._header = json.loads(file.read(length))
-        self._data_start = 8 + length
-        self._weights_made: dict[str, str] = {}
-        self._names = 0
+    Args:
+        config: its architecture.
+        weights: its safetensors file, read for its offsets alone.
+        precision: of the recurrent layers; int8 for LSTM only.
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: object) -> list[str]:
-        """A node with fresh output names."""
-        self._names += 1
-        names = [
-            f"{kind.lower()}_{self._names}" if outputs == 1 else f"{kind.lower()}_{self._names}_{i}"
-            for i in range(outputs)
-        ]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, name=names[0], **attributes))
-        return names
-
-    def one(self, kind: str, *inputs: str, **attributes: object) -> str:
-        """A node with one output."""
-        return self.op(kind, *inputs, **attributes)[0]
-
-    def ints(self, *values: int, scalar: bool = False) -> str:
-        """A constant int64 vector, or scalar."""
-        self._names += 1
-        name = f"ints_{self._names}"
-        self.initializers.append(helper.make_tensor(name, TensorProto.INT64, [] if scalar else [len(values)], values))
-        return name
-
-    def weight(self, name: str) -> str:
-        """A tensor of the weights file as float32, in the shape it was trained in."""
-        if name in self._weights_made:
-            return self._weights_made[name]
-        entry = self._header[name]
-        tensor = TensorProto(name=name, data_type=DTYPES[entry["dtype"]], dims=entry["shape"])
-        tensor.data_location = TensorProto.EXTERNAL
-        start, end = entry["data_offsets"]
-        for key, value in (
-            ("location", self._weights.name),
-            ("offset", self._data_start + start),
-            ("length", end - start),
-        ):
-            tensor.external_data.add(key=key, value=str(value))
-        self.initializers.append(tensor)
-        self._weights_made[name] = self.one("Cast", name, to=TensorProto.FLOAT)
-        return self._weights_made[name]
-
-    def linear(self, x: str, layer: str) -> str:
-        """x (..., I) -> (..., O), as torch's Linear."""
-        transposed = self.one("Transpose", self.weight(f"{layer}.weight"), perm=[1, 0])
-        return self.one("Add", self.one("MatMul", x, transposed), self.weight(f"{layer}.bias"))
-
-    def split(self, x: str, sizes: Sequence[int]) -> list[str]:
-        """Along axis 1."""
-        return self.op("Split", x, self.ints(*sizes), outputs=len(sizes), axis=1)
-
-
-def build_graph(config: CheckpointConfig, weights: Path) -> onnx.ModelProto:
-    """The graph of a checkpoint whose weights are in ``weights`` (a safetensors file, read for its offsets alone)."""
+    Raises:
+        ValueError: int8 is asked for a cell that has no int8 operator.
+    """
     g = GraphBuilder(weights)
-    architecture = config.classifier or config.language_model
-    assert architecture is not None
+    architecture = config.architecture
     trunk = architecture.trunk
-    pool_sizes = config.classifier.pool_sizes() if config.classifier else {}
+    pool_sizes = architecture.pool_sizes() if isinstance(architecture, ClassifierConfig) else {}
     vectors = [trunk.hidden_size] * (trunk.num_layers * trunk.vectors_per_layer)
     parts = g.split("state", [*vectors, *pool_sizes.values()]) if len(vectors) + len(pool_sizes) > 1 else ["state"]
-    h, after = _trunk(g, trunk, parts[: len(vectors)])  # (B, T, H)
+    h, after = _trunk(g, trunk, parts[: len(vectors)], precision)  # (B, T, H)
     positions = _kept_positions(g)  # (B, K, 1)
-    if config.classifier:
+    if isinstance(architecture, ClassifierConfig):
         carried = dict(zip(pool_sizes, parts[len(vectors) :], strict=True))
-        logits, pools_after = _classifier_head(g, config, h, positions, carried)
+        logits, pools_after = _classifier_head(g, architecture, h, positions, carried)
         after += pools_after
-        outputs = len(config.classifier.labels)
+        outputs = len(architecture.labels)
     else:
         logits = _language_model_head(g, trunk, _gather(g, h, positions))
         outputs = trunk.vocab_size
@@ -127,45 +72,54 @@ def build_graph(config: CheckpointConfig, weights: Path) -> onnx.ModelProto:
         ],
         initializer=g.initializers,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="rnnserve")
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
+        producer_name="rnnserve",
+    )
     model.ir_version = 10
     return model
 
 
-def _trunk(g: GraphBuilder, config: TrunkConfig, state: list[str]) -> tuple[str, list[str]]:
+def _trunk(g: GraphBuilder, config: TrunkConfig, state: list[str], precision: Precision) -> tuple[str, list[str]]:
     """(B, T, H) the last layer's output, and each layer's end vectors (B, H)."""
-    x = g.one("Gather", g.weight("trunk.embedding.weight"), g.one("Transpose", "input_ids", perm=[1, 0]))  # (T, B, E)
+    if precision == "int8" and config.cell != "lstm":
+        raise ValueError(f"ONNX Runtime has no int8 operator for {config.cell}; int8 needs an LSTM")
+    embedding, column_scale = g.weight("trunk.embedding.weight"), None
+    if precision == "int8":
+        embedding, column_scale = scaled_embedding(g, embedding)
+    x = g.one("Gather", embedding, g.one("Transpose", "input_ids", perm=[1, 0]))  # (T, B, E)
     lengths = g.one("Cast", "lengths", to=TensorProto.INT32)
-    axis = {"first": g.ints(0), "directions": g.ints(1)}
+    first, directions = g.ints(0), g.ints(1)
     after: list[str] = []
     for depth in range(config.num_layers):
         layer = f"trunk.layers.{depth}"
-        w, r = (
-            g.one("Unsqueeze", _reordered(g, config, f"{layer}.{name}"), axis["first"])
-            for name in ("weight_ih_l0", "weight_hh_l0")
+        w, r = (_reordered(g, config, f"{layer}.{name}") for name in ("weight_ih_l0", "weight_hh_l0"))
+        b = g.one(
+            "Concat", *(_reordered(g, config, f"{layer}.{name}") for name in ("bias_ih_l0", "bias_hh_l0")), axis=0
         )
-        biases = [_reordered(g, config, f"{layer}.{name}") for name in ("bias_ih_l0", "bias_hh_l0")]
-        b = g.one("Unsqueeze", g.one("Concat", *biases, axis=0), axis["first"])
         start = [
-            g.one("Unsqueeze", vector, axis["first"])
+            g.one("Unsqueeze", vector, first)
             for vector in state[depth * config.vectors_per_layer :][: config.vectors_per_layer]
         ]
-        # torch multiplies the reset gate in after the recurrent product; ONNX calls that linear_before_reset.
-        extra = {"linear_before_reset": 1} if config.cell == "gru" else {}
-        y, *ends = g.op(
-            OPERATORS[config.cell],
-            x,
-            w,
-            r,
-            b,
-            lengths,
-            *start,
-            outputs=1 + len(start),
-            hidden_size=config.hidden_size,
-            **extra,
-        )
-        x = g.one("Squeeze", y, axis["directions"])  # (T, 1, B, H) -> (T, B, H)
-        after += [g.one("Squeeze", end, axis["first"]) for end in ends]
+        if precision == "int8":
+            scale = column_scale if depth == 0 else None
+            y, ends = quantized_lstm(g, config, {"w": w, "r": r, "b": b}, x, lengths, start, scale)
+        else:
+            # torch multiplies the reset gate in after the recurrent product; ONNX calls that linear_before_reset.
+            extra = {"linear_before_reset": 1} if config.cell == "gru" else {}
+            y, *ends = g.op(
+                OPERATORS[config.cell],
+                x,
+                *(g.one("Unsqueeze", weight, first) for weight in (w, r, b)),
+                lengths,
+                *start,
+                outputs=1 + len(start),
+                hidden_size=config.hidden_size,
+                **extra,
+            )
+        x = g.one("Squeeze", y, directions)  # (T, 1, B, H) -> (T, B, H)
+        after += [g.one("Squeeze", end, first) for end in ends]
     return g.one("Transpose", x, perm=[1, 0, 2]), after
 
 
@@ -192,10 +146,9 @@ def _gather(g: GraphBuilder, x: str, positions: str) -> str:
 
 
 def _classifier_head(
-    g: GraphBuilder, config: CheckpointConfig, h: str, positions: str, carried: dict[str, str]
+    g: GraphBuilder, config: ClassifierConfig, h: str, positions: str, carried: dict[str, str]
 ) -> tuple[str, list[str]]:
     """(B, K, C) logits and the pools' vectors after each row."""
-    assert config.classifier is not None
     axis1, last = g.ints(1), g.ints(-1, scalar=True)
     time = g.one(
         "Range",
@@ -215,7 +168,7 @@ def _classifier_head(
         return _gather(g, sums, after_start)
 
     pooled: list[str] = []
-    for pool in config.classifier.pools:
+    for pool in config.pools:
         if pool == "last":
             pooled.append(_gather(g, h, positions))
         elif pool == "mean":

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 Task = Literal["sentiment", "language-model"]
 Cell = Literal["rnn", "lstm", "gru"]
 Language = Literal["en", "zh"]
+Precision = Literal["float32", "int8"]
 
 
 class Frozen(BaseModel, extra="forbid", frozen=True):
@@ -46,7 +47,8 @@ class ParityCase(Frozen):
     length: int
     chunk: int = Field(description="Tokens per run; the length itself when the text went in whole.")
     zero_state: bool
-    max_error: float = Field(description="Absolute, or relative where the number is above 1.")
+    max_error: float = Field(description="Against torch: absolute, or relative where the number is above 1.")
+    invariance_error: float = Field(description="Against the same rows alone and whole.")
 
 
 class ParityCertificate(Frozen):
@@ -54,6 +56,10 @@ class ParityCertificate(Frozen):
 
     tolerance: float
     max_error: float = Field(description="Absolute, or relative where the number is above 1.")
+    invariance_tolerance: float = Field(
+        description="For a row alone and whole, against the same row among others and in parts."
+    )
+    max_invariance_error: float
     cases: list[ParityCase]
     torch: str
     onnxruntime: str
@@ -81,6 +87,7 @@ class Manifest(Frozen):
     embedding_dim: int = Field(ge=1)
     vocab_size: int = Field(ge=2)
     parameters: int = Field(ge=1, description="Weights, the embedding included.")
+    precision: Precision = Field(default="float32", description="Of the recurrent layers' arithmetic.")
     state_size: int = Field(ge=1, description="S: float32 numbers that hold a text's whole past.")
     labels: list[str] = Field(default=[], description="Sentiment: class names in logit order.")
     temperature: float = Field(
