@@ -166,6 +166,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
                 engine_threads(settings),
                 settings.batching,
                 lambda model_id: ModelMetrics(metrics, model_id),
+                split=settings.workers >= available_cpus(),
             )
             for model in registry:
                 manifest = model.manifest

@@ -56,9 +56,14 @@ def bundle_folders(folder: Path) -> list[Path]:
 
 
 def load_model(
-    folder: Path, threads: int, batching: BatchingSettings, observer: Callable[[str], BatchObserver]
+    folder: Path,
+    threads: int,
+    batching: BatchingSettings,
+    observer: Callable[[str], BatchObserver],
+    *,
+    split: bool = False,
 ) -> LoadedModel:
-    """Open one bundle: engine, tokenizer, batcher.
+    """Open one bundle: engine, tokenizer, batcher (``split`` as it takes it).
 
     Raises:
         BundleError: see ``Engine.open``; or the tokenizer can't be read.
@@ -78,6 +83,7 @@ def load_model(
             max_wait_s=batching.max_wait_s,
         ),
         inline_run_s=batching.inline_run_s,
+        split=split,
         deadline_s=batching.deadline_s,
         observer=observer(engine.model_id),
     )
@@ -86,7 +92,12 @@ def load_model(
 
 
 def load_models(
-    folder: Path, threads: int, batching: BatchingSettings, observer: Callable[[str], BatchObserver]
+    folder: Path,
+    threads: int,
+    batching: BatchingSettings,
+    observer: Callable[[str], BatchObserver],
+    *,
+    split: bool = False,
 ) -> ModelRegistry:
     """Open all bundles under ``folder``, several at once. Blocks for as long as that takes.
 
@@ -95,7 +106,7 @@ def load_models(
     """
     folders = bundle_folders(folder)
     with ThreadPoolExecutor(max_workers=len(folders)) as pool:
-        models = list(pool.map(lambda path: load_model(path, threads, batching, observer), folders))
+        models = list(pool.map(lambda path: load_model(path, threads, batching, observer, split=split), folders))
     by_id: dict[str, Path] = {}
     for path, model in zip(folders, models, strict=True):
         if model.id in by_id:

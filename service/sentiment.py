@@ -198,7 +198,8 @@ async def _run_rows(texts: Sequence[TokenizedText]) -> list[RowResult]:
         return [await future for future in futures]
     finally:
         for future in futures:
-            future.cancel()  # does nothing to those that are done
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # looked at, else asyncio logs it as forgotten
 
 
 def _raise_if_any(found: Sequence[FieldError | None]) -> None:

@@ -53,6 +53,15 @@ class RecurrentSum:
         return final, logits
 
 
+def known_times() -> RunTimes:
+    """As if every shape had been run: 0.1 ms for a token."""
+    times = RunTimes()
+    for rows in (1, 2, 4, 8, 16, 32):
+        for longest in (1, 2, 4, 8, 16, 32, 64):
+            times.record(rows, longest, rows * longest * 0.0001)
+    return times
+
+
 def alone(tokens: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     """State (S,) and every position's logits (T, N) of one row in a run of its own."""
     ids = np.array([tokens])
@@ -131,8 +140,24 @@ def test_run_times_are_known_by_size_class_and_follow_the_machine() -> None:
     assert times.predict(1, 20) == pytest.approx(0.004, rel=0.01)
 
 
-@pytest.mark.parametrize("inline_run_s", [0.0, 10.0], ids=["thread", "inline"])
-@settings(max_examples=60, deadline=None)
+def test_a_batch_is_cut_only_where_that_costs_no_more() -> None:
+    """A recurrent layer is as quick per row with 8 rows as with 32; an output layer read anew at every run is not."""
+    layer, output = RunTimes(), RunTimes()
+    for rows in (1, 2, 4, 8, 16, 32):
+        layer.record(rows, 20, max(rows, 4) * 0.0001)
+        output.record(rows, 1, 0.001 + rows * 0.00001)
+
+    assert layer.rows_within(0.001, 32, 20) == 8
+    assert layer.rows_within(0.01, 32, 20) == 32
+    assert layer.rows_within(0.0003, 32, 20) == 0
+    assert output.rows_within(0.0011, 32, 1) == 0
+    assert output.rows_within(0.0011, 1, 1) == 1
+    assert layer.rows_within(1.0, 32, 300) == 0  # never seen
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("inline_run_s", [0.0, 0.0005, 10.0], ids=["thread", "short", "inline"])
+@settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.booleans()), min_size=1, max_size=12
@@ -141,14 +166,13 @@ def test_run_times_are_known_by_size_class_and_follow_the_machine() -> None:
     size=st.integers(1, 5),
 )
 def test_a_row_s_result_depends_on_the_row_alone(
-    inline_run_s: float, rows: list[tuple[list[int], bool]], chunk: int, size: int
+    inline_run_s: float, split: bool, rows: list[tuple[list[int], bool]], chunk: int, size: int
 ) -> None:
     """Whatever the company, the chunks and the thread: the same state and logits as in a run of its own."""
 
     async def scenario() -> list[RowResult]:
         policy = BatchPolicy(max_batch_size=size, max_padded_tokens=60, chunk_tokens=chunk)
-        batcher = Batcher(RecurrentSum(), policy, inline_run_s=inline_run_s)
-        batcher.calibrate()
+        batcher = Batcher(RecurrentSum(), policy, inline_run_s=inline_run_s, split=split, run_times=known_times())
         try:
             return await asyncio.gather(
                 *(batcher.run(tokens, None, len(tokens) if every else 1) for tokens, every in rows)
@@ -218,9 +242,7 @@ async def test_the_event_loop_answers_while_a_long_row_runs() -> None:
 async def test_a_short_row_overtakes_a_long_one() -> None:
     """A text of 100 chunks holds nobody up for longer than one chunk."""
     model = RecurrentSum()
-    batcher = Batcher(model, BatchPolicy(chunk_tokens=10), inline_run_s=10.0)
-    batcher.calibrate(((1, 8),))
-    model.runs.clear()
+    batcher = Batcher(model, BatchPolicy(chunk_tokens=10), inline_run_s=10.0, run_times=known_times())
     long = batcher.submit([1] * 1000)
     short = batcher.submit([2])
     await short
@@ -249,9 +271,7 @@ async def test_a_row_that_nobody_waits_for_runs_no_further_chunk() -> None:
     """A long text whose client leaves stops at the next chunk."""
     observer = Recorder()
     model = RecurrentSum()
-    batcher = Batcher(model, BatchPolicy(chunk_tokens=1), inline_run_s=10.0, observer=observer)
-    batcher.calibrate(((1, 1),))
-    model.runs.clear()
+    batcher = Batcher(model, BatchPolicy(chunk_tokens=1), inline_run_s=10.0, observer=observer, run_times=known_times())
     gone = batcher.submit([1] * 100)
     while len(model.runs) < 3:  # noqa: ASYNC110  # counts turns of the loop, not time
         await asyncio.sleep(0)
@@ -315,7 +335,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     """The wait is queued work over the measured drain rate."""
     observer = Recorder()
     batcher = Batcher(RecurrentSum(), admission=AdmissionPolicy(max_queued_rows=3), observer=observer)
-    batcher.calibrate(((1, 8),))
+    batcher.calibrate()
     waiting = [batcher.submit([1] * 10) for _ in range(3)]
     expected = batcher.queue_state.drain_s
 
