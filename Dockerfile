@@ -13,7 +13,7 @@ RUN python -m venv --without-pip /opt/venv \
 
 # What no request reaches: the hub client that tokenizers only needs to download from the hub, with what that brings
 # along; ONNX Runtime's offline tools and its C library (the Python module has its own copy inside); and the tests,
-# sources and headers inside wheels. The imports below prove it.
+# sources and headers inside wheels. The prediction below proves it.
 RUN python -m pip --python /opt/venv/bin/python uninstall --yes \
       filelock fsspec hf-xet httpcore2 httpx2 huggingface-hub pyyaml tqdm truststore \
  && cd /opt/venv/lib/python3*/site-packages \
@@ -25,8 +25,11 @@ COPY README.md LICENSE rnnserve.py ./
 COPY service service
 COPY models models
 COPY export export
-RUN python -m pip --python /opt/venv/bin/python install --no-deps . \
- && /opt/venv/bin/python -c "import rnnserve, service.app"
+RUN python -m pip --python /opt/venv/bin/python install --no-deps .
+
+# Every bundle is opened, verified and run once in what will be the image: a damaged one fails here, not at start.
+COPY bundles /bundles
+RUN /opt/venv/bin/rnnserve predict --bundles /bundles "This movie is good"
 
 
 FROM ${PYTHON_IMAGE}
@@ -37,7 +40,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     RNNSERVE_BUNDLES=/bundles
 COPY --from=build /opt/venv /opt/venv
-COPY bundles /bundles
+COPY --from=build /bundles /bundles
 
 # A number, not a name, so that an orchestrator can see that it is not root.
 USER 10001:10001
