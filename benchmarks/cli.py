@@ -142,7 +142,7 @@ def ceiling(seconds: Seconds = 2.0) -> None:
 
 
 def _made_bundle() -> Path:
-    with console.status("Making the benchmark's model (once) ..."):
+    with _failures_in_words(), console.status("Making the benchmark's model (once) ..."):
         return bench_bundle()
 
 
