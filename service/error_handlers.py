@@ -101,7 +101,7 @@ def from_validation_error(error: ValidationError, body: bytes) -> ServiceError:
 
 def _own_code(pydantic_type: str) -> str:
     """Codes that our own validators raise pass through; pydantic's unlisted ones become one code."""
-    return pydantic_type if pydantic_type in {"blank", "one_of", "lone_surrogate"} else "invalid_value"
+    return pydantic_type if pydantic_type in {"blank", "one_of", "single_text", "lone_surrogate"} else "invalid_value"
 
 
 def lone_surrogates(body: bytes) -> list[FieldError]:
