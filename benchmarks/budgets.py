@@ -157,7 +157,7 @@ def memory_after_mixed_requests(plan: Plan) -> tuple[float, float]:
     with running(RNNSERVE, plan.bundles / plan.shipped[0], 1) as server:
         before = server.memory_bytes() / 1e6
         result = run(
-            closed_loop(server.port, mixed_calls(plan.shipped), 16, duration_s=600.0, max_requests=plan.mixed_requests)
+            closed_loop(server.port, mixed_calls(plan.shipped), 4, duration_s=600.0, max_requests=plan.mixed_requests)
         )
         _all_answered(result)
         return before, server.memory_bytes() / 1e6
@@ -309,7 +309,8 @@ def _all_answered(result: LoadResult) -> LoadResult:
         ServerFailedError: something else than 200 came back, or nothing.
     """
     statuses = result.summary()["statuses"]
-    if result.failures or set(statuses) != {str(OK)}:
+    answered = result.answers or result.bodies  # long streams may all end after the measured time
+    if result.failures or set(statuses) - {str(OK)} or not answered:
         raise ServerFailedError(f"rnnserve answered {statuses}, failures {dict(result.failures)}")
     return result
 
