@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from time import perf_counter
@@ -332,9 +333,9 @@ class Batcher:
         Raises:
             OverloadedError: the queue is full, or the row would come too late.
         """
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
         length = len(input_ids)
         if not 1 <= logits_to_keep <= length:
             raise ValueError(f"logits_to_keep is {logits_to_keep}, the row has {length} tokens")
@@ -361,6 +362,13 @@ class Batcher:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve another event loop; nobody waits any more on the one before, if there was one."""
+        self._loop = loop
+        self._queue.clear()
+        self._tokens = self._head_tokens = self._running_tokens = 0
+        self._scheduled = False
 
     def _admit(self, tokens: int, deadline_s: float) -> None:
         queue = self.queue_state
@@ -447,14 +455,11 @@ class Batcher:
 
     def _work(self) -> None:
         """The model's thread: run what comes, hand the outcome back to the event loop."""
-        loop = self._loop
-        assert loop is not None  # noqa: S101  # set by the submit that led here
         while (batch := self._jobs.get()) is not None:
             executed = self._execute(batch)
-            try:
+            loop = batch[0][0].future.get_loop()
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits for the outcome
                 loop.call_soon_threadsafe(self._finish, batch, executed)
-            except RuntimeError:  # the loop was closed meanwhile: nobody waits for the outcome
-                return
 
     def _execute(self, batch: _Batch) -> _Executed:
         """Run a batch; if it fails, each of its rows alone, so that a bad row fails alone."""
