@@ -260,7 +260,8 @@ class Batcher:
         self._queue: deque[_Row] = deque()
         self._tokens = 0  # of waiting rows
         self._head_tokens = 0  # of waiting rows, each counted with its next chunk only
-        self._running_tokens = 0
+        self._running_tokens = 0  # of running rows, what is left of long ones included
+        self._running_head_tokens = 0  # of the run itself
         self._seconds_per_token = 0.0
         self._last_end = 0.0
         self._backlog = False  # rows were waiting when the last run ended
@@ -283,11 +284,10 @@ class Batcher:
     @property
     def queue_state(self) -> QueueState:
         """How much waits or runs now."""
-        running = self._running_tokens
         return QueueState(
             rows=len(self._queue),
-            tokens=self._tokens + running,
-            head_tokens=self._head_tokens + running,
+            tokens=self._tokens + self._running_tokens,
+            head_tokens=self._head_tokens + self._running_head_tokens,
             seconds_per_token=self._seconds_per_token,
         )
 
@@ -367,7 +367,7 @@ class Batcher:
         """Serve another event loop; nobody waits any more on the one before, if there was one."""
         self._loop = loop
         self._queue.clear()
-        self._tokens = self._head_tokens = self._running_tokens = 0
+        self._tokens = self._head_tokens = self._running_tokens = self._running_head_tokens = 0
         self._scheduled = False
 
     def _admit(self, tokens: int, deadline_s: float) -> None:
@@ -409,7 +409,8 @@ class Batcher:
         if inline_rows and (inline_rows == len(rows) or self._split):
             self._requeue_first(rows[inline_rows:])
             batch = (rows[:inline_rows], counts[:inline_rows])
-        self._running_tokens = sum(batch[1])
+        self._running_head_tokens = sum(batch[1])
+        self._running_tokens = sum(row.length - row.position for row in batch[0])
         if inline_rows == len(batch[0]):
             self._finish(batch, self._execute(batch), inline=True)
         else:
@@ -498,7 +499,7 @@ class Batcher:
         self._learn(counts, run_s, now)
         if self._observer is not None:
             self._observe(batch, run_s, now, inline=inline)
-        self._running_tokens = 0
+        self._running_tokens = self._running_head_tokens = 0
         for row, count, outcome in zip(rows, counts, outcomes, strict=True):
             future = row.future
             if future.done():
