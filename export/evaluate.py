@@ -11,6 +11,7 @@ from time import perf_counter
 from pydantic import BaseModel
 from rich.console import Console
 
+from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
 from export.scoring import OpenBundle
 
@@ -30,10 +31,12 @@ class Report(BaseModel, frozen=True):
     hidden_size: int
     parameters: int
     sentiment: SentimentReport | None = None
+    language_model: LanguageModelReport | None = None
 
     def quality(self) -> dict[str, float]:
         """Flat metric names for the manifest."""
-        return self.sentiment.quality() if self.sentiment else {}
+        parts = (self.sentiment, self.language_model)
+        return {name: value for part in parts if part is not None for name, value in part.quality().items()}
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Evaluation:
     Args:
         data: the corpora folder.
         texts: a user's own labelled file, instead of the corpora.
-        limit: at most so many rows of each set.
+        limit: at most so many rows of each set; of a language model, so many words asked for.
         dev: only the parts that may choose a model.
         threads: of a model run.
         console: where progress is told.
@@ -67,8 +70,9 @@ class Evaluation:
         bundle = OpenBundle.open(folder, self.threads)
         manifest = bundle.manifest
         about = manifest.model_dump(include={"task", "language", "cell", "num_layers", "hidden_size", "parameters"})
-        sentiment = self._sentiment(bundle) if manifest.task == "sentiment" else None
-        return Report(model=manifest.id, sentiment=sentiment, **about)
+        if manifest.task == "sentiment":
+            return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
+        return Report(model=manifest.id, language_model=self._language_model(bundle), **about)
 
     def _sentiment(self, bundle: OpenBundle) -> SentimentReport:
         results = []
@@ -80,6 +84,18 @@ class Evaluation:
                 examples = read_set(self._data(), evaluation_set, self.limit)
                 results.append(measure_set(bundle, evaluation_set, examples))
         return SentimentReport(sets=results, seeds=seed_answers(bundle))
+
+    def _language_model(self, bundle: OpenBundle) -> LanguageModelReport:
+        if self.texts is not None:
+            raise EvaluationError(f"{bundle.manifest.id} is a language model: it is not measured on labelled texts")
+        sizes = SampleSizes() if self.limit is None else SampleSizes.at_most(self.limit)
+        with self.console.status(bundle.manifest.id) as status:
+
+            def say(what: str) -> None:
+                status.update(f"{bundle.manifest.id}: {what}")
+                self.console.print(f"{bundle.manifest.id}: {what}", highlight=False)
+
+            return measure_language_model(bundle, self._data(), sizes, say)
 
     def _data(self) -> Path:
         if self.data is None or not self.data.is_dir():

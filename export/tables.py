@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.evaluate import Report
+from export.evaluate_language_model import LanguageModelReport
 from export.evaluate_sentiment import SentimentReport
 
 
@@ -16,6 +17,8 @@ def print_report(console: Console, report: Report) -> None:
     console.print(f"\n[bold]{report.model}[/bold] ({size})", highlight=False)
     if report.sentiment is not None:
         _print_sentiment(console, report.sentiment)
+    if report.language_model is not None:
+        _print_language_model(console, report.language_model)
 
 
 def _print_sentiment(console: Console, report: SentimentReport) -> None:
@@ -32,6 +35,17 @@ def _print_sentiment(console: Console, report: SentimentReport) -> None:
             style = "green" if seed.label == seed.expected else "red"
             seeds.add_row(Text(seed.text), seed.expected, Text(seed.label, style=style), f"{seed.probability:.1%}")
         console.print(seeds)
+
+
+def _print_language_model(console: Console, report: LanguageModelReport) -> None:
+    numbers = [f"ppl/{report.unit}", "with ends", "bits/char", "top-1", "top-3", "keys saved"]
+    for corpus in report.corpora:
+        asked = f"{corpus.units:,} {report.unit}s, {corpus.words_asked:,} asked for, {corpus.words_typed:,} typed"
+        table = numeric_table("model", numbers, title=f"{corpus.corpus}: {asked}")
+        for p in corpus.predictors:
+            perplexities = f"{p.perplexity:.1f}", f"{p.perplexity_with_ends:.1f}", f"{p.bits_per_character:.3f}"
+            table.add_row(p.name, *perplexities, *(f"{v:.1%}" for v in (p.top1, p.top3, p.keystroke_savings)))
+        console.print(table)
 
 
 def _notes(report: SentimentReport) -> dict[str, list[str]]:

@@ -1,0 +1,45 @@
+"""Measures of next-word suggestions: how often the next word is among them, and how much typing they save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export.suggest import Suggester
+from export.words import Prompt
+
+SUGGESTIONS = 3
+
+
+def top_k_recall(suggester: Suggester, prompts: Sequence[Prompt], top_ks: Sequence[int]) -> dict[int, float]:
+    """Share of places where the very word, letter case included, is among the first k suggestions, nothing typed of it."""
+    if not prompts:
+        raise ValueError("no place to ask for a word")
+    suggested = suggester.suggest(prompts, [""] * len(prompts), max(top_ks))
+    return {
+        k: sum(prompt.word in words[:k] for prompt, words in zip(prompts, suggested, strict=True)) / len(prompts)
+        for k in top_ks
+    }
+
+
+def keystroke_savings(
+    suggester: Suggester, prompts: Sequence[Prompt], *, spaced: bool, top_k: int = SUGGESTIONS
+) -> float:
+    """Share of keystrokes that a user saves who takes a word as soon as it is suggested.
+
+    Only the words asked for count, not the marks between them. By hand a word costs its letters, and in languages with
+    spaces one more for the space behind it. Suggestions are shown before the first letter and after each; taking one is
+    one keystroke and types that space too. Nobody takes a word that costs as much by hand.
+    """
+    by_hand = [len(prompt.word) + spaced for prompt in prompts]
+    needed = list(by_hand)
+    letters = 0
+    waiting = list(range(len(prompts)))
+    while waiting := [i for i in waiting if letters + 1 < by_hand[i]]:
+        typed = [prompts[i].word[:letters] for i in waiting]
+        suggested = suggester.suggest([prompts[i] for i in waiting], typed, top_k)
+        taken = {i for i, words in zip(waiting, suggested, strict=True) if prompts[i].word in words}
+        for i in taken:
+            needed[i] = letters + 1
+        waiting = [i for i in waiting if i not in taken]
+        letters += 1
+    return 1 - sum(needed) / sum(by_hand)
