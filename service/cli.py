@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,15 +19,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from service.app import engine_threads
+from service.app import engine_threads, open_language_models
 from service.bundle import Manifest, load_manifest, verify_files
 from service.errors import BundleError, ServiceError
 from service.metrics import Metrics, ModelMetrics
+from service.next_word import NextWordPredictor
 from service.registry import bundle_folders, load_models
 from service.schemas import SentimentResult
 from service.sentiment import SentimentClassifier
 from service.settings import DELIMITER, PREFIX, Settings, load_settings
-from service.state_token import generate_key
+from service.state_token import generate_key, parse_keys
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -71,6 +73,18 @@ def check_bundles(folder: Path) -> list[Manifest]:
     return manifests
 
 
+def share_state_keys(settings: Settings) -> None:
+    """Check the keys of state tokens; without any, draw one for all workers: a text may go on at any of them."""
+    keys = settings.state_token.keys.get_secret_value()
+    if not keys:
+        os.environ[STATE_KEYS] = generate_key()
+        return
+    try:
+        parse_keys(keys)
+    except ValueError as error:
+        raise fail(f"{STATE_KEYS}: {error}", USAGE_ERROR) from None
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
@@ -81,8 +95,7 @@ def serve(
     """Serve the bundles over HTTP. Options come before RNNSERVE_... variables."""
     settings = settings_with(host=host, port=port, workers=workers, bundles=bundles)
     manifests = check_bundles(settings.bundles)
-    if not settings.state_token.keys.get_secret_value():
-        os.environ[STATE_KEYS] = generate_key()  # one for all workers: a text may go on at any of them
+    share_state_keys(settings)
     Console(stderr=True).print(
         f"serving {', '.join(manifest.id for manifest in manifests)} on http://{settings.host}:{settings.port}"
     )
@@ -107,10 +120,13 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts. Without any, each line of stdin is one.")] = None,
     model: Annotated[str | None, typer.Option(help="name or name@version, instead of each text's language.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show the prediction after every token.")] = False,
+    next_word: Annotated[
+        bool, typer.Option("--next-word", help="Instead: the words that complete it or follow.")
+    ] = False,
     as_json: AsJson = False,
     bundles: Bundles = None,
 ) -> None:
-    """Predict the sentiment of texts, without a server."""
+    """Predict the sentiment of texts, or their next word, without a server."""
     settings = settings_with(bundles=bundles)
     lines: Iterable[str] = texts or (line.rstrip("\r\n") for line in sys.stdin)
     metrics = Metrics()
@@ -120,10 +136,15 @@ def predict(
         )
     except BundleError as error:
         raise fail(str(error), START_ERROR) from None
-    classifier = SentimentClassifier(registry, settings.limits, metrics)
-    show = _print_json if as_json else _print_trace if trace else _table_printer()
     try:
-        asyncio.run(_predict(classifier, lines, settings.limits.max_texts, model, trace, show))
+        if next_word:
+            language_models = open_language_models(registry, settings.state_cache.max_bytes, metrics)
+            predictor = NextWordPredictor(registry, language_models, settings.limits, metrics)
+            asyncio.run(_next_words(predictor, lines, model, as_json))
+        else:
+            classifier = SentimentClassifier(registry, settings.limits, metrics)
+            show = _print_json if as_json else _print_trace if trace else _print_table
+            asyncio.run(_predict(classifier, lines, settings.limits.max_texts, model, trace, show))
     except ServiceError as error:
         raise fail(error.detail, USAGE_ERROR) from None
     finally:
@@ -145,6 +166,19 @@ async def _predict(
         first += len(group)
 
 
+async def _next_words(predictor: NextWordPredictor, lines: Iterable[str], model: str | None, as_json: bool) -> None:
+    """Print what may come next, one text after another."""
+    for line in lines:
+        words = await predictor.predict(line, model=model)
+        if as_json:
+            typer.echo(json.dumps(asdict(words), ensure_ascii=False))
+            continue
+        table = Table("next word", "probability", title=Text(_shortened(line)), caption=words.model)
+        for candidate in words.candidates:
+            table.add_row(Text(candidate.word), f"{candidate.probability:.1%}")
+        Console().print(table)
+
+
 def _groups(items: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(items)
     while group := list(islice(iterator, size)):
@@ -156,14 +190,11 @@ def _print_json(rows: list[tuple[str, SentimentResult]]) -> None:
         typer.echo(result.model_dump_json(exclude_none=True))
 
 
-def _table_printer() -> Show:
-    def show(rows: list[tuple[str, SentimentResult]]) -> None:
-        table = Table("text", "label", "probability", "model")
-        for text, result in rows:
-            table.add_row(Text(_shortened(text)), _coloured(result.label), f"{result.score:.1%}", result.model)
-        Console().print(table)
-
-    return show
+def _print_table(rows: list[tuple[str, SentimentResult]]) -> None:
+    table = Table("text", "label", "probability", "model")
+    for text, result in rows:
+        table.add_row(Text(_shortened(text)), _coloured(result.label), f"{result.score:.1%}", result.model)
+    Console().print(table)
 
 
 def _print_trace(rows: list[tuple[str, SentimentResult]]) -> None:

@@ -41,6 +41,15 @@ def test_predict_with_trace_prints_every_token(bundles: Path) -> None:
     assert all(token in ended.stdout for token in ("这部", "电影", "不", "好看"))
 
 
+def test_predict_prints_the_next_word(bundles: Path) -> None:
+    """As a table, or as JSON with the probability mass that was not searched."""
+    table = run("predict", "--next-word", "I will see you tom", "--bundles", str(bundles))
+    assert "lm-en@1" in table.stdout
+    (words,) = results(run("predict", "--next-word", "--json", "I will see you tom", "--bundles", str(bundles)))
+    assert words["model"] == "lm-en@1"
+    assert {"prefix", "candidates", "unexplored"} <= words.keys()
+
+
 def test_predict_reads_lines_and_writes_json_lines(bundles: Path) -> None:
     """Fit for a pipe, however many lines there are."""
     lines = [f"This movie is good {number}" for number in range(600)]
@@ -76,6 +85,14 @@ def test_models_lists_what_would_be_served(bundles: Path) -> None:
     assert "sentiment-en@1" in run("models", "--bundles", str(bundles)).stdout
     listed = json.loads(run("models", "--json", "--bundles", str(bundles)).stdout)
     assert [model["id"] for model in listed] == ["lm-en@1", "lm-zh@1", "sentiment-en@1", "sentiment-zh@1"]
+
+
+def test_a_wrong_key_for_state_tokens_stops_the_start(bundles: Path) -> None:
+    """It is named, and never printed."""
+    ended = run("serve", "--bundles", str(bundles), RNNSERVE_STATE_TOKEN__KEYS="c2hvcnQ=")
+    assert ended.exit_code == 2
+    assert "RNNSERVE_STATE_TOKEN__KEYS" in ended.stderr
+    assert "c2hvcnQ" not in ended.stderr
 
 
 def test_without_pytorch_the_training_commands_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
