@@ -176,7 +176,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
             app.state.state_tokens = StateTokens(registry, state_sealer(settings))
             app.state.classifier = SentimentClassifier(registry, settings.limits, metrics)
             language_models = open_language_models(registry, settings.state_cache.max_bytes, metrics)
-            app.state.completer = Completer(registry, language_models, settings.limits, metrics)
+            app.state.completer = Completer(registry, language_models, settings.limits, metrics, app.state.state_tokens)
             app.state.next_word = NextWordPredictor(registry, language_models, settings.limits, metrics)
             if own_process:
                 spare_the_garbage_collector()

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import NamedTuple, TypeVar, cast
 
@@ -22,9 +22,11 @@ from service.language_model import END_ID, NEVER_GENERATED, PAD_ID, START_ID, La
 from service.metrics import Metrics
 from service.openai_schemas import CompletionRequest, FinishReason
 from service.registry import ModelRegistry
+from service.running_text import StateTokens, read_text, settle
 from service.sampling import Sampler, SamplingParams, TokenLogprob, score, token_logprob
 from service.sentiment import INLINE_CHARS
 from service.settings import LimitSettings
+from service.state_token import CarriedState
 from service.streaming import TextStream
 
 SCORED_TOKENS = 64  # positions whose logits are held at once while a prompt is scored: 3 MB for 12,000 pieces
@@ -55,6 +57,7 @@ class Delta:
     text: str
     entries: Sequence[TokenEntry] = ()
     finish_reason: FinishReason | None = None
+    state: str | None = None  # sealed, at the end, where it was asked for
     mean_logprob: float = 0.0  # of all generated tokens, at the end, where completions are ranked
 
 
@@ -66,6 +69,7 @@ class Choice:
     text: str
     entries: list[TokenEntry]
     finish_reason: FinishReason
+    state: str | None = None
 
 
 @dataclass(slots=True)
@@ -130,11 +134,12 @@ class Prompt:
     text: str
     ids: list[int]
     offsets: list[int]  # characters before each token
+    goes_on: bool = False  # from a state: nothing stands in front
 
     @property
     def input_ids(self) -> list[int]:
         """What the model reads."""
-        return self.ids if self.ids[:1] == [START_ID] else [START_ID, *self.ids]
+        return self.ids if self.goes_on or self.ids[:1] == [START_ID] else [START_ID, *self.ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,8 @@ class Job:
     prompts: list[Started]
     caller: str
     began: float
+    carried: CarriedState | None = None  # where the text stood before the prompt, if it goes on or is to go on
+    return_state: bool = False
     usage: Usage = field(default_factory=Usage)
 
 
@@ -167,11 +174,18 @@ class Completer:
         models: the language models among them, by id.
         limits: what one request may ask for.
         metrics: where generated tokens and the time to the first one are counted.
+        states: opens and seals the states of texts that go on.
     """
 
     def __init__(
-        self, registry: ModelRegistry, models: Mapping[str, LanguageModel], limits: LimitSettings, metrics: Metrics
+        self,
+        registry: ModelRegistry,
+        models: Mapping[str, LanguageModel],
+        limits: LimitSettings,
+        metrics: Metrics,
+        states: StateTokens,
     ) -> None:
+        self._states = states
         self._registry = registry
         self._models = models
         self._limits = limits
@@ -194,8 +208,11 @@ class Completer:
         options = Options.of(request)
         sources = _sources(request)
         self._check(request, options, len(sources), lm.vocab_size)
-        prompts = [await self._read(lm, source, pointer) for source, pointer in sources]
         job = Job(lm, options, [], caller, began)
+        if request.state is not None or request.return_state:
+            _, job.carried = self._states.begin(request.state, "language-model", request.model, "", caller)
+            job.return_state = bool(request.return_state)
+        prompts = [await self._read(lm, source, pointer, job.carried) for source, pointer in sources]
         job.prompts = await _together([self._begin(job, prompt) for prompt in prompts])
         return job
 
@@ -210,7 +227,7 @@ class Completer:
             if best_of > job.options.n:
                 ranked = sorted(ranked, key=lambda item: -item[1])
             for choice, _ in ranked[: job.options.n]:
-                choices.append(Choice(len(choices), choice.text, choice.entries, choice.finish_reason))
+                choices.append(replace(choice, index=len(choices)))
         return choices
 
     async def stream(self, job: Job) -> AsyncGenerator[Delta, None]:
@@ -234,6 +251,11 @@ class Completer:
             errors.append(FieldError("/best_of", "not_with_stream", "can't be streamed: the best is known at the end"))
         if request.stream_options is not None and not request.stream:
             errors.append(FieldError("/stream_options", "only_with_stream", "needs stream"))
+        if (request.state is not None or request.return_state) and (
+            not isinstance(request.prompt, str) or options.echo
+        ):
+            field = "/state" if request.state is not None else "/return_state"
+            errors.append(FieldError(field, "single_text", "goes with one prompt, given as text, without echo"))
         if prompts == 0:
             errors.append(FieldError("/prompt", "too_few", "is empty"))
         if options.max_tokens > limits.max_completion_tokens:
@@ -249,21 +271,28 @@ class Completer:
         if errors:
             raise InvalidRequestError.of(*errors)
 
-    async def _read(self, lm: LanguageModel, source: str | Sequence[int], pointer: str) -> Prompt:
-        """Tokenise a prompt, or check its token ids."""
+    async def _read(
+        self, lm: LanguageModel, source: str | Sequence[int], pointer: str, carried: CarriedState | None = None
+    ) -> Prompt:
+        """Tokenise a prompt, with the tail of the text that it goes on; or check its token ids."""
         if isinstance(source, str):
             error = text_error(source, pointer, self._limits.max_chars)
-            if error is None and not source:
+            if error is None and not source and not (carried is not None and carried.tail):
                 error = FieldError(pointer, "blank", "is empty")
             if error is not None:
                 raise InvalidRequestError.of(error)
             start = perf_counter()
-            if len(source) > INLINE_CHARS:
+            if carried is not None:
+                settled = await settle(lm.tokenizer, carried, source)
+                pieces = settled.pieces
+            elif len(source) > INLINE_CHARS:
                 pieces = await asyncio.to_thread(lm.tokenizer.encode, source)
             else:
                 pieces = lm.tokenizer.encode(source)
             self._metrics.tokenization_seconds.observe((lm.id,), perf_counter() - start)
-            prompt = Prompt(source, pieces.ids, pieces.starts)
+            shift = len(carried.tail) if carried else 0
+            goes_on = carried is not None and carried.tokens > 0
+            prompt = Prompt(source, pieces.ids, [max(0, start - shift) for start in pieces.starts], goes_on)
         else:
             error = _ids_error(source, pointer, lm.vocab_size)
             if error is not None:
@@ -289,12 +318,13 @@ class Completer:
         if options.max_tokens == 0:
             return Started(prompt, None, None, [])
         input_ids = prompt.input_ids
-        prefilled = await lm.prefill(input_ids, job.caller)
+        if prompt.goes_on and job.carried is not None:  # no cache: it knows texts from their start
+            result = await lm.batcher.run(input_ids, job.carried.state)
+            return Started(prompt, result.state, result.logits[-1], [])
+        read = await lm.read(input_ids, job.caller)
         # The start token that we put in front is not counted: the client did not send it.
-        usage.cached_tokens += max(0, prefilled.cached - (len(input_ids) - len(prompt.ids)))
-        result = await lm.batcher.run(input_ids[prefilled.position :], prefilled.state)
-        lm.keep(input_ids, result.state, job.caller)
-        return Started(prompt, result.state, result.logits[-1], [])
+        usage.cached_tokens += max(0, read.cached - (len(input_ids) - len(prompt.ids)))
+        return Started(prompt, read.state, read.logits, [])
 
     @staticmethod
     async def _score(lm: LanguageModel, prompt: Prompt, top: int) -> Started:
@@ -328,12 +358,14 @@ class Completer:
         entries: list[TokenEntry] = []
         mean = 0.0
         reason: FinishReason = "length"
+        state: str | None = None
         async for delta in self._generate(job, started, 0, stream):
             text.append(delta.text)
             entries += delta.entries
             mean = delta.mean_logprob
             reason = delta.finish_reason or reason
-        return Choice(0, "".join(text), entries, reason), mean
+            state = delta.state
+        return Choice(0, "".join(text), entries, reason, state), mean
 
     async def _generate(self, job: Job, started: Started, index: int, stream: int) -> AsyncGenerator[Delta, None]:
         """Draw token after token, each from the model's answer to the one before.
@@ -352,13 +384,14 @@ class Completer:
             last = options.max_tokens == 0
             yield Delta(index, started.prompt.text, started.entries, "length" if last else None)
         elif options.max_tokens == 0:
-            yield Delta(index, "", finish_reason="length")
+            yield Delta(index, "", finish_reason="length", state=await self._state(job, started, ""))
         if options.max_tokens == 0:
             return
         assert started.logits is not None  # noqa: S101  # read, since there is something to generate
         state, logits = started.state, started.logits
         sampler = Sampler(options.sampling, lm.vocab_size, stream=stream, forbidden=NEVER_GENERATED)
         text = TextStream(options.stop)
+        parts: list[str] = []
         typed = len(started.prompt.text)
         pieces = lm.table.pieces
         scored = options.logprobs is not None or options.best_of > options.n
@@ -381,18 +414,27 @@ class Completer:
                     break
                 certain = entries.take(text.sent)
                 if delta or certain:
+                    parts.append(delta)
                     yield Delta(index, delta, certain)
                 result = await lm.batcher.submit([token], state, admitted=True)
                 state, logits = result.state, result.logits[-1]
             delta += text.finish()
             reason: FinishReason = "stop" if token == END_ID or text.stopped else "length"
             left = entries.take(text.sent) if text.stopped else entries.take_all()
-            yield Delta(index, delta, left, reason, total / len(generated))
+            sealed = await self._state(job, started, "".join([*parts, delta]))
+            yield Delta(index, delta, left, reason, sealed, total / len(generated))
         finally:
             job.usage.completion_tokens += len(generated)
             self._metrics.generated_tokens.add((lm.id,), len(generated))
-            if len(generated) > 1 and state is not None:
+            if len(generated) > 1 and state is not None and not started.prompt.goes_on:
                 lm.keep([*started.prompt.input_ids, *generated[:-1]], state, job.caller)
+
+    async def _state(self, job: Job, started: Started, completion: str) -> str | None:
+        """The sealed state after prompt and completion, as if both had been sent as text; None unless asked for."""
+        if not job.return_state or job.carried is None:
+            return None
+        standing, _ = await read_text(job.lm.model, job.carried, started.prompt.text + completion)
+        return self._states.seal(job.lm.model, standing, job.caller)
 
 
 class _EntryQueue:

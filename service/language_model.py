@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,13 +26,26 @@ CHECKPOINT_TOKENS = (
 MAX_CHECKPOINT = 2048  # tokens; further on only the end is kept: an entry holds its ids too
 
 
+ROOTS_KEPT = 64  # texts whose next-piece logits are kept as well: about 3 MB for 12,000 pieces
+MAX_ROOT_TOKENS = 8192  # of such a text: its ids are its key
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A text that was read to its end."""
+
+    state: FloatArray  # (S,)
+    logits: FloatArray  # (V,) of the piece that comes next
+    cached: int  # tokens that were not run because their state was kept
+
+
 @dataclass(frozen=True, slots=True)
 class Prefilled:
     """How far a text was read."""
 
     state: FloatArray | None  # (S,) after ``position`` tokens; None at 0
     position: int
-    cached: int  # tokens that were not run because their state was kept
+    cached: int
 
 
 class LanguageModel:
@@ -42,6 +57,7 @@ class LanguageModel:
     """
 
     def __init__(self, model: LoadedModel, cache: StateCache) -> None:
+        self.model = model
         self.manifest: Manifest = model.manifest
         self.id = model.id
         self.batcher: Batcher = model.batcher
@@ -50,27 +66,48 @@ class LanguageModel:
         self.vocab_size = model.manifest.vocab_size
         pieces = [self.tokenizer.token_bytes(token) or None for token in range(self.vocab_size)]
         self.table = PieceTable(pieces, END_ID, spaced=self.manifest.language == "en")
+        self._roots: OrderedDict[tuple[str, bytes], Read] = OrderedDict()
         self._fingerprint = bundle_fingerprint(self.manifest.files)
 
-    async def prefill(self, input_ids: Sequence[int], caller: str = "", *, most_left: int = 1) -> Prefilled:
-        """Read a text but for its end, from the longest beginning whose state is known.
+    async def read(self, input_ids: Sequence[int], caller: str = "") -> Read:
+        """Read a whole text, from the longest beginning whose state is known.
 
         Args:
             input_ids: (T,) the whole text, T >= 1, START_ID included.
             caller: whose states may be used and kept.
-            most_left: how many tokens may be left unread, >= 1; at least one always is, since its logits are wanted.
         """
+        prefilled = await self._prefill(input_ids, caller)
+        result = await self.batcher.run(input_ids[prefilled.position :], prefilled.state)
+        self.keep(input_ids, result.state, caller)
+        return Read(result.state, result.logits[-1], prefilled.cached)
+
+    async def read_again(self, input_ids: Sequence[int], caller: str = "") -> Read:
+        """As ``read``, for texts that are read many times: while a word is typed, the text before it stays the same."""
+        key = (caller, array("I", input_ids).tobytes())
+        known = self._roots.get(key)
+        if known is not None:
+            self._roots.move_to_end(key)
+            return known
+        found = await self.read(input_ids, caller)
+        if self.cache.max_bytes and len(input_ids) <= MAX_ROOT_TOKENS:
+            # Copies: a row of a batch would keep the whole batch alive.
+            self._roots[key] = Read(found.state.copy(), found.logits.copy(), len(input_ids))
+            if len(self._roots) > ROOTS_KEPT:
+                self._roots.popitem(last=False)
+        return found
+
+    async def _prefill(self, input_ids: Sequence[int], caller: str) -> Prefilled:
+        """Read a text but for its last token, whose logits are wanted and not kept."""
         last = len(input_ids) - 1
         found = self.cache.longest_prefix((self._fingerprint, caller), input_ids[:last])
         state, position = (found.state, found.length) if found else (None, 0)
         cached = position
-        if len(input_ids) - position > most_left:
-            while position < last:
-                end = min(last, (position // CHECKPOINT_TOKENS + 1) * CHECKPOINT_TOKENS)
-                state = (await self.batcher.run(input_ids[position:end], state)).state
-                position = end
-                if position == last or position <= MAX_CHECKPOINT:
-                    self.keep(input_ids[:position], state, caller)
+        while position < last:
+            end = min(last, (position // CHECKPOINT_TOKENS + 1) * CHECKPOINT_TOKENS)
+            state = (await self.batcher.run(input_ids[position:end], state)).state
+            position = end
+            if position == last or position <= MAX_CHECKPOINT:
+                self.keep(input_ids[:position], state, caller)
         return Prefilled(state, position, cached)
 
     def keep(self, input_ids: Sequence[int], state: FloatArray, caller: str = "") -> None:

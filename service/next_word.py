@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from service.batching import RowResult
 from service.errors import FieldError, InvalidRequestError
-from service.language_model import START_ID, LanguageModel, text_error
+from service.language_model import START_ID, LanguageModel, Read, text_error
 from service.metrics import Metrics
-from service.registry import ModelRegistry
+from service.registry import LoadedModel, ModelRegistry
+from service.running_text import read_text, start_tokens
 from service.sentiment import INLINE_CHARS
 from service.settings import LimitSettings
+from service.state_token import CarriedState
 from service.tokenizer import Pieces
 from service.word_search import (
     APOSTROPHES,
@@ -29,7 +33,8 @@ from service.word_search import (
 )
 
 MAX_TYPED = 32  # characters of a half-typed word that are searched for; what stands before them is taken as it is
-MOST_LEFT = 2  # tokens before the root that every run reads again, rather than one more run for the state behind them
+FEWEST_ROWS = 8  # spellings that one run follows at least
+MORE_ROWS = 3  # than words are wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,11 @@ def unspaced_root(pieces: Pieces, table: PieceTable) -> Root:
     return Root(ids[:end], path, UnspacedReader(required), required)
 
 
+def root_of(text: str, pieces: Pieces, lm: LanguageModel) -> Root:
+    """The root for the model's language."""
+    return spaced_root(text, pieces, lm.table) if lm.table.spaced else unspaced_root(pieces, lm.table)
+
+
 def _spelled(path: PieceIds, table: PieceTable) -> tuple[str, PieceIds]:
     """What a path spells, and the path itself unless it spells no whole characters."""
     surface = b"".join(table.pieces[token] for token in path)
@@ -160,9 +170,29 @@ class NextWordPredictor:
         if len(pieces.ids) > lm.manifest.max_tokens:
             detail = f"has {len(pieces.ids)} tokens, this model's limit is {lm.manifest.max_tokens}"
             raise InvalidRequestError.of(FieldError("/text", "too_long", detail))
-        root = spaced_root(text, pieces, lm.table) if lm.table.spaced else unspaced_root(pieces, lm.table)
-        search = WordSearch(lm.table, root.reader, top_k, SearchLimits(rows_per_run=max(8, 2 * top_k)))
-        await self._drive(search, root, lm, caller)
+        root = root_of(text, pieces, lm)
+        return await self._search(lm, root, await lm.read_again([START_ID, *root.stem], caller), top_k)
+
+    async def predict_on(
+        self, text: str, carried: CarriedState, model: LoadedModel, *, top_k: int = 5
+    ) -> tuple[NextWords, CarriedState]:
+        """As ``predict``, for the next part of a text that goes on from ``carried``; also where the text stands now."""
+        self._check(text, top_k)
+        lm = self._models[model.id]
+        standing, settled = await read_text(model, carried, text)
+        whole = carried.tail + text
+        shift = len(whole) - len(standing.tail)
+        ahead = settled.unsettled
+        pieces = Pieces(ahead.ids, [start - shift for start in ahead.starts], [end - shift for end in ahead.ends])
+        root = root_of(standing.tail, pieces, lm)
+        row = await lm.batcher.run([*start_tokens(standing), *root.stem], standing.state)
+        return await self._search(lm, root, Read(row.state, row.logits[-1], 0), top_k), standing
+
+    async def _search(self, lm: LanguageModel, root: Root, read: Read, top_k: int) -> NextWords:
+        """Words after the root's stem, which was read."""
+        limits = SearchLimits(rows_per_run=max(FEWEST_ROWS, top_k + MORE_ROWS))
+        search = WordSearch(lm.table, root.reader, top_k, limits)
+        await self._drive(search, root, lm, read)
         words = search.words()
         candidates = words.candidates
         if root.spaced and not lm.table.spaced:
@@ -180,18 +210,18 @@ class NextWordPredictor:
             raise InvalidRequestError.of(error)
 
     @staticmethod
-    async def _drive(search: WordSearch, root: Root, lm: LanguageModel, caller: str) -> None:
-        """Run the model for the search: the typed text first, then whatever it asks for, all rows of a step together."""
-        input_ids = [START_ID, *root.stem]
-        prefilled = await lm.prefill(input_ids, caller, most_left=MOST_LEFT)
-        rest = input_ids[prefilled.position :]
-        first = await lm.batcher.run([*rest, *root.path], prefilled.state, len(root.path) + 1)
-        search.seed(first.logits, root.path)
+    async def _drive(search: WordSearch, root: Root, lm: LanguageModel, read: Read) -> None:
+        """Run the model for the search: whatever spellings it asks for, all rows of a step together."""
+        path = root.path if len(root.path) > 1 else ()  # a single piece shares a run with its alternatives
+        logits = read.logits[np.newaxis]
+        if path:
+            logits = np.concatenate([logits, (await lm.batcher.run(path, read.state, len(path))).logits])
+        search.seed(logits, path)
         while paths := search.next_paths():
             futures: list[asyncio.Future[RowResult]] = []
             try:
                 for path in paths:  # one by one: if one is refused, those before it are cancelled below
-                    futures.append(lm.batcher.submit([*rest, *path], prefilled.state))  # noqa: PERF401
+                    futures.append(lm.batcher.submit(path, read.state))  # noqa: PERF401
                 search.feed([(await future).logits[-1] for future in futures])
             finally:
                 for future in futures:

@@ -66,6 +66,14 @@ class CompletionRequest(BaseModel, extra="ignore", strict=True, frozen=True):
     stream: bool | None = Field(default=None, description="Send server-sent events as the text grows.")
     stream_options: StreamOptions | None = None
     suffix: None = Field(default=None, description="Text after the completion is not supported.")
+    state: str | None = Field(
+        default=None,
+        description="Not OpenAI's: the state of an earlier answer; the prompt goes on where that text ended.",
+        max_length=16384,
+    )
+    return_state: bool | None = Field(
+        default=None, description="Not OpenAI's: also return the state after prompt and completion, in each choice."
+    )
     temperature: float | None = Field(default=None, ge=0, le=2, description="1 if absent; 0 takes the likeliest token.")
     top_k: int | None = Field(
         default=None, ge=-1, description="Not OpenAI's: draw from so many of the likeliest tokens; 0 and -1 mean all."
@@ -90,6 +98,9 @@ class CompletionChoice(BaseModel):
     text: str
     finish_reason: FinishReason
     logprobs: Logprobs | None = None
+    state: str | None = Field(
+        default=None, description="Sealed; send it back with what comes next.", exclude_if=lambda v: v is None
+    )
 
 
 class PromptTokensDetails(BaseModel):

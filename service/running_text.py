@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import numpy as np
 
 from service.batching import RowResult
 from service.bundle import Task
 from service.errors import FieldError, InvalidRequestError
+from service.language_model import START_ID
 from service.registry import LoadedModel, ModelRegistry
 from service.schemas import SentimentResult
 from service.sentiment import INLINE_CHARS, TokenizedText, check_text, check_tokens, sentiment_result
 from service.settings import LimitSettings
 from service.state_token import CarriedState, StateSealer, bundle_fingerprint
-from service.tokenizer import Pieces, Settled
+from service.tokenizer import Settled, Tokenizer
 
 
 def start_of_text(model: LoadedModel) -> CarriedState:
@@ -67,7 +69,7 @@ class StateTokens:
         return self._sealer.seal(carried, self._fingerprints[model.id], caller)
 
 
-async def settle(model: LoadedModel, carried: CarriedState, text: str) -> Settled:
+async def settle(tokenizer: Tokenizer, carried: CarriedState, text: str, *, reserve: bool = False) -> Settled:
     """Pieces of the tail and the new part; long parts are tokenised off the event loop.
 
     Raises:
@@ -75,8 +77,37 @@ async def settle(model: LoadedModel, carried: CarriedState, text: str) -> Settle
     """
     whole, at_start = carried.tail + text, carried.tokens == 0
     if len(whole) > INLINE_CHARS:
-        return await asyncio.to_thread(model.tokenizer.settle, whole, at_start)
-    return model.tokenizer.settle(whole, at_start)
+        return await asyncio.to_thread(partial(tokenizer.settle, whole, at_start, reserve=reserve))
+    return tokenizer.settle(whole, at_start, reserve=reserve)
+
+
+async def read_text(model: LoadedModel, carried: CarriedState, text: str) -> tuple[CarriedState, Settled]:
+    """Read a further part of a text with a language model, as far as its pieces are settled.
+
+    Args:
+        model: a language model.
+        carried: where the text stands.
+        text: what comes next, already checked; may end anywhere.
+
+    Returns:
+        Where the text stands now, and its pieces: the settled ones, which were read, and the unsettled ones of the tail.
+
+    Raises:
+        UnsettledTextError: the text has no word boundary near its end.
+        OverloadedError, DeadlineExceededError, ModelRunError, NonFiniteOutputError: see ``Batcher.run``.
+    """
+    settled = await settle(model.tokenizer, carried, text, reserve=True)
+    if not len(settled.final):
+        return CarriedState(carried.state, settled.tail, carried.tokens, carried.characters), settled
+    input_ids = [*start_tokens(carried), *settled.final.ids]
+    row = await model.batcher.run(input_ids, carried.state)
+    characters = carried.characters + len(carried.tail) + len(text) - len(settled.tail)
+    return CarriedState(row.state.copy(), settled.tail, carried.tokens + len(input_ids), characters), settled
+
+
+def start_tokens(carried: CarriedState) -> list[int]:
+    """What a language model reads before the next piece: the start token, if it has read nothing yet."""
+    return [START_ID] if carried.tokens == 0 else []
 
 
 async def read_sentiment(
@@ -111,8 +142,8 @@ async def read_sentiment(
     if not whole or whole.isspace():
         raise InvalidRequestError.of(FieldError(pointer, "blank", "holds no text, and nothing came before it"))
     _raise(None if not text or text.isspace() else check_text(text, pointer, limits.max_chars))
-    settled = await settle(model, carried, text)
-    pieces = _joined(settled.final, settled.unsettled)
+    settled = await settle(model.tokenizer, carried, text)
+    pieces = settled.pieces
     max_trace_tokens = limits.max_trace_tokens if trace else None
     _raise(check_tokens(len(pieces), pointer, model.manifest.max_tokens, max_trace_tokens))
     state, logits = carried.state, []
@@ -129,10 +160,6 @@ async def read_sentiment(
         tokens=carried.tokens + len(settled.final),
         characters=carried.characters + len(whole) - len(settled.tail),
     )
-
-
-def _joined(first: Pieces, second: Pieces) -> Pieces:
-    return Pieces(first.ids + second.ids, first.starts + second.starts, first.ends + second.ends)
 
 
 def _raise(error: FieldError | None) -> None:

@@ -80,6 +80,12 @@ class NextWordRequest(Request):
     model: str | None = Field(
         default=None, description="`name` or `name@version`. Without it the script of the text decides.", max_length=128
     )
+    state: str | None = Field(
+        default=None,
+        description="The state of an earlier answer: `text` goes on where that text ended.",
+        max_length=16384,
+    )
+    return_state: bool = Field(default=False, description="Also return a state to go on with.")
 
 
 class NextWordCandidate(BaseModel):
@@ -105,6 +111,7 @@ class NextWordResponse(BaseModel):
     unexplored: float = Field(
         description="Probability of all spellings that the search did not follow to the end of a word.", examples=[0.04]
     )
+    state: str | None = Field(default=None, description="Sealed; send it back with the next part of the text.")
 
 
 class ModelObject(BaseModel):

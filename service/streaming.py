@@ -98,12 +98,18 @@ class ChunkWriter:
         self._end = ',"usage":null}' if include_usage else "}"
 
     def chunk(
-        self, index: int, text: str, finish_reason: str | None, logprobs: Mapping[str, object] | None = None
+        self,
+        index: int,
+        text: str,
+        finish_reason: str | None,
+        logprobs: Mapping[str, object] | None = None,
+        state: str | None = None,
     ) -> bytes:
-        """The event for one more part of a choice."""
+        """The event for one more part of a choice; ``state`` is named only where there is one."""
         reason = "null" if finish_reason is None else f'"{finish_reason}"'
         scores = "null" if logprobs is None else json.dumps(logprobs, separators=(",", ":"))
-        choice = f'[{{"index":{index},"text":{json.dumps(text)},"finish_reason":{reason},"logprobs":{scores}}}]'
+        sealed = "" if state is None else f',"state":{json.dumps(state)}'
+        choice = f'[{{"index":{index},"text":{json.dumps(text)},"finish_reason":{reason},"logprobs":{scores}{sealed}}}]'
         return event(f"{self._head}{choice}{self._end}".encode("ascii"))
 
     def usage(self, usage: Mapping[str, object]) -> bytes:

@@ -45,6 +45,12 @@ class Settled:
     tail: str
     unsettled: Pieces
 
+    @property
+    def pieces(self) -> Pieces:
+        """All of them, if the text ends here."""
+        first, second = self.final, self.unsettled
+        return Pieces(first.ids + second.ids, first.starts + second.starts, first.ends + second.ends)
+
 
 class Tokenizer:
     """A bundle's tokenizer."""
@@ -95,17 +101,21 @@ class Tokenizer:
         """Whether the id is <pad>, <s> or </s>."""
         return not self._bytes[token_id]
 
-    def settle(self, text: str, at_start: bool) -> Settled:
+    def settle(self, text: str, at_start: bool, *, reserve: bool = False) -> Settled:
         """Divide a text that may go on at its last safe cut.
 
         Args:
             text: the tail so far with the new part behind it.
             at_start: whether nothing was settled before it.
+            reserve: cut one word earlier, so that the tail holds a settled piece too: who wants the prediction behind it has
+                a piece to read for it.
 
         Raises:
             UnsettledTextError: more than ``MAX_TAIL_CHARACTERS`` characters without a safe cut.
         """
         cut = self._safe_cut(text)
+        if reserve and cut:
+            cut = self._safe_cut(text[:cut])
         pieces = self._encode_after(text, at_start)
         final, unsettled = _divide(pieces, cut)
         if len(text) - cut > MAX_TAIL_CHARACTERS:

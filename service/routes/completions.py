@@ -67,6 +67,7 @@ async def completions(body: CompletionRequest, completer: CompleterDep) -> Compl
                 text=choice.text,
                 finish_reason=choice.finish_reason,
                 logprobs=logprobs_of(choice.entries) if scored else None,
+                state=choice.state,
             )
             for choice in await completer.complete(job)
         ],
@@ -83,7 +84,7 @@ async def events(
         async with aclosing(completer.stream(job)) as deltas:
             async for delta in deltas:
                 scores = logprobs_of(delta.entries).model_dump() if scored else None
-                yield writer.chunk(delta.index, delta.text, delta.finish_reason, scores)
+                yield writer.chunk(delta.index, delta.text, delta.finish_reason, scores, delta.state)
     except ServiceError as error:
         yield event(openai_body(status_of(error), error.code, error.detail, error.errors))
         return

@@ -150,3 +150,58 @@ def test_a_silent_live_connection_is_closed(bundles: Path) -> None:
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=30)
         assert socket.close_code == 1001
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "cut"),
+    [
+        ("lm-en", "I will see you tomorrow, or the day af", 29),
+        ("lm-zh", "我明天去看电影，你去不", 5),
+        ("lm-en", "It cost 25 dol", 3),
+    ],
+)
+def test_next_words_of_a_text_in_parts_are_those_of_the_whole(
+    client: httpx.Client, model: str, text: str, cut: int
+) -> None:
+    """The state brings what was read; the half-typed word comes with it."""
+    begun = client.post("/v1/next-word", json={"text": text[:cut], "model": model, "return_state": True}).json()
+    found = client.post("/v1/next-word", json={"text": text[cut:], "state": begun["state"]}).json()
+    expected = client.post("/v1/next-word", json={"text": text, "model": model}).json()
+
+    assert found["prefix"] == expected["prefix"]
+    assert [c["word"] for c in found["candidates"]] == [c["word"] for c in expected["candidates"]]
+    assert [c["probability"] for c in found["candidates"]] == pytest.approx(
+        [c["probability"] for c in expected["candidates"]], abs=TOLERANCE
+    )
+    assert "state" not in expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_completion_goes_on_from_its_state_as_from_its_whole_text(client: httpx.Client, stream: bool) -> None:
+    """Prompt, completion and the next prompt: the same continuation as with all of it sent again."""
+
+    def complete(**body: Any) -> tuple[str, str | None]:
+        body = {"model": "lm-en", "temperature": 0, "max_tokens": 6, **body}
+        answer = client.post("/v1/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        if not body.get("stream"):
+            (choice,) = answer.json()["choices"]
+            return choice["text"], choice.get("state")
+        chunks = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line.startswith("data: {")]
+        choices = [chunk["choices"][0] for chunk in chunks]
+        return "".join(choice["text"] for choice in choices), choices[-1].get("state")
+
+    first, state = complete(prompt="I will see you", return_state=True, stream=stream)
+    second, _ = complete(prompt=" and then", state=state, stream=stream)
+    expected, none = complete(prompt="I will see you" + first + " and then", stream=stream)
+
+    assert second == expected
+    assert none is None
+
+
+def test_a_completion_with_state_takes_one_text_prompt(client: httpx.Client) -> None:
+    """Several prompts have several pasts."""
+    for body in ({"prompt": ["a", "b"]}, {"prompt": [5, 6]}, {"prompt": "a", "echo": True}):
+        answer = client.post("/v1/completions", json={"model": "lm-en", "return_state": True, **body})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "return_state"

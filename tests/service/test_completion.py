@@ -20,9 +20,11 @@ from service.language_model import END_ID, NEVER_GENERATED, START_ID, LanguageMo
 from service.metrics import Metrics, ModelMetrics
 from service.openai_schemas import CompletionRequest
 from service.registry import LoadedModel, ModelRegistry, load_models
+from service.running_text import StateTokens
 from service.sampling import log_softmax
 from service.settings import BatchingSettings, LimitSettings
 from service.state_cache import StateCache
+from service.state_token import StateSealer
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")  # a batcher stays with the loop that it first ran on
 
@@ -44,7 +46,8 @@ def model(registry: ModelRegistry) -> LoadedModel:
 
 def completer(registry: ModelRegistry, cache_bytes: int = 1_000_000, **limits: int) -> Completer:
     models = {m.id: LanguageModel(m, StateCache(cache_bytes)) for m in registry if m.manifest.task == "language-model"}
-    return Completer(registry, models, LimitSettings(**limits), Metrics())
+    states = StateTokens(registry, StateSealer([bytes(32)], lambda: 0.0))
+    return Completer(registry, models, LimitSettings(**limits), Metrics(), states)
 
 
 def asked(prompt: object = PROMPT, **options: Any) -> CompletionRequest:

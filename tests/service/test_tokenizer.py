@@ -22,7 +22,9 @@ def make(language: str, sentiment: bool) -> Tokenizer:
     return Tokenizer(trained.to_str(), language)  # type: ignore[arg-type]
 
 
-TOKENIZERS = {(language, sentiment): make(language, sentiment) for language in ("en", "zh") for sentiment in (True, False)}
+TOKENIZERS = {
+    (language, sentiment): make(language, sentiment) for language in ("en", "zh") for sentiment in (True, False)
+}
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 fragments = st.sampled_from(
@@ -47,12 +49,14 @@ def test_any_unicode_text_has_pieces_with_offsets_inside_it(key: tuple[str, bool
 
 @pytest.mark.parametrize("key", TOKENIZERS)
 @settings(max_examples=400, deadline=None)
-@given(parts=st.lists(any_text | tricky_text, min_size=1, max_size=5))
-def test_parts_of_a_text_settle_into_the_pieces_of_the_whole(key: tuple[str, bool], parts: list[str]) -> None:
+@given(parts=st.lists(any_text | tricky_text, min_size=1, max_size=5), reserve=st.booleans())
+def test_parts_of_a_text_settle_into_the_pieces_of_the_whole(
+    key: tuple[str, bool], parts: list[str], reserve: bool
+) -> None:
     """Wherever a text is cut, even inside a word or a character sequence, its pieces are the whole text's."""
     tokenizer, final, tail = TOKENIZERS[key], [], ""
     for part in parts:
-        settled = tokenizer.settle(tail + part, at_start=not final)
+        settled = tokenizer.settle(tail + part, at_start=not final, reserve=reserve)
         final += settled.final.ids
         tail = settled.tail
 
@@ -61,7 +65,33 @@ def test_parts_of_a_text_settle_into_the_pieces_of_the_whole(key: tuple[str, boo
 
 @pytest.mark.parametrize("key", [("zh", True), ("zh", False)])
 @settings(max_examples=60, deadline=None)
-@given(words=st.lists(st.sampled_from(["电影", "好看", "不", "没", "别", "人", "特", "特别", "有", "未", "来", "这", "部", "我", "喜欢", "明天", "abc"]), min_size=60, max_size=90))
+@given(
+    words=st.lists(
+        st.sampled_from(
+            [
+                "电影",
+                "好看",
+                "不",
+                "没",
+                "别",
+                "人",
+                "特",
+                "特别",
+                "有",
+                "未",
+                "来",
+                "这",
+                "部",
+                "我",
+                "喜欢",
+                "明天",
+                "abc",
+            ]
+        ),
+        min_size=60,
+        max_size=90,
+    )
+)
 def test_long_chinese_text_without_marks_still_settles(key: tuple[str, bool], words: list[str]) -> None:
     """Where no punctuation ends a clause, the tail stays short all the same and the pieces stay the whole's."""
     tokenizer, final, tail, text = TOKENIZERS[key], [], "", "".join(words)
@@ -84,14 +114,21 @@ def test_the_seed_sentence_reads_as_words_with_the_negation_on_its_own() -> None
     """这部电影不好看 turns at 不, so 不 must be a step of its own."""
     pieces = TOKENIZERS["zh", True].encode("这部电影不好看")
 
-    assert [("这部电影不好看"[s:e]) for s, e in zip(pieces.starts, pieces.ends, strict=True)] == ["这部", "电影", "不", "好看"]
+    assert [("这部电影不好看"[s:e]) for s, e in zip(pieces.starts, pieces.ends, strict=True)] == [
+        "这部",
+        "电影",
+        "不",
+        "好看",
+    ]
 
 
 def test_treebank_spacing_and_ordinary_spacing_give_the_same_pieces() -> None:
     """Benchmark text is tokenised with blanks; users' text is not."""
     tokenizer = TOKENIZERS["en", True]
 
-    assert tokenizer.ids("it 's a movie you do n't like , is n't it ?") == tokenizer.ids("It's a movie you don't like, isn't it?")
+    assert tokenizer.ids("it 's a movie you do n't like , is n't it ?") == tokenizer.ids(
+        "It's a movie you don't like, isn't it?"
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
