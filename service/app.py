@@ -31,6 +31,7 @@ from service.sentiment import SentimentClassifier
 from service.settings import Settings, load_settings
 from service.state_cache import StateCache
 from service.state_token import StateSealer, generate_key, parse_keys
+from service.worker_metrics import WorkerMetrics
 
 log = logging.getLogger("rnnserve")
 
@@ -156,6 +157,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
     """
     metrics = Metrics()
     readiness = Readiness()
+    worker_metrics = WorkerMetrics(metrics, settings.metrics_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -180,16 +182,20 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
             app.state.next_word = NextWordPredictor(registry, language_models, settings.limits, metrics)
             if own_process:
                 spare_the_garbage_collector()
+            leaving_numbers = asyncio.create_task(worker_metrics.leave_numbers())
             readiness.phase = Phase.READY
             try:
                 yield
             finally:
                 readiness.phase = Phase.DRAINING
+                leaving_numbers.cancel()
+                await asyncio.wait([leaving_numbers])
                 await asyncio.to_thread(registry.close)
 
     app = Service(title="rnnserve", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.worker_metrics = worker_metrics
     app.state.readiness = readiness
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # not include_router: it would wrap JsonRoute in FastAPI's own handler

@@ -7,9 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +35,7 @@ from service.state_token import generate_key, parse_keys
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 STATE_KEYS = f"{PREFIX}STATE_TOKEN{DELIMITER}KEYS"
+METRICS_FOLDER = f"{PREFIX}METRICS_FOLDER"
 USAGE_ERROR = 2  # the caller's mistake: a wrong setting, text or model
 START_ERROR = 1  # the bundles can't be served
 
@@ -85,6 +88,17 @@ def share_state_keys(settings: Settings) -> None:
         raise fail(f"{STATE_KEYS}: {error}", USAGE_ERROR) from None
 
 
+@contextmanager
+def metrics_folder(settings: Settings) -> Iterator[None]:
+    """For several workers, a folder where they leave their metrics for each other."""
+    if settings.workers == 1 or settings.metrics_folder is not None:
+        yield
+        return
+    with TemporaryDirectory(prefix="rnnserve-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        yield
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
@@ -99,20 +113,21 @@ def serve(
     Console(stderr=True).print(
         f"serving {', '.join(manifest.id for manifest in manifests)} on http://{settings.host}:{settings.port}"
     )
-    uvicorn.run(
-        "service.app:create_app_from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        http="service.http_protocol:HttpProtocol",  # an import path
-        proxy_headers=False,  # no route asks who the client is
-        access_log=settings.access_log,
-        log_level="info" if settings.access_log else "warning",
-        server_header=False,
-        ws_max_size=settings.limits.max_body_bytes,
-        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-    )
+    with metrics_folder(settings):
+        uvicorn.run(
+            "service.app:create_app_from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            http="service.http_protocol:HttpProtocol",  # an import path
+            proxy_headers=False,  # no route asks who the client is
+            access_log=settings.access_log,
+            log_level="info" if settings.access_log else "warning",
+            server_header=False,
+            ws_max_size=settings.limits.max_body_bytes,
+            timeout_graceful_shutdown=max(1, round(settings.grace_s)),
+        )
 
 
 @app.command()

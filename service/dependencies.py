@@ -15,6 +15,7 @@ from service.registry import ModelRegistry
 from service.running_text import StateTokens
 from service.sentiment import SentimentClassifier
 from service.settings import Settings
+from service.worker_metrics import WorkerMetrics
 
 
 def get_classifier(connection: HTTPConnection) -> SentimentClassifier:
@@ -42,6 +43,11 @@ def get_metrics(connection: HTTPConnection) -> Metrics:
     return cast(Metrics, connection.app.state.metrics)
 
 
+def get_worker_metrics(connection: HTTPConnection) -> WorkerMetrics:
+    """The instruments of all worker processes."""
+    return cast(WorkerMetrics, connection.app.state.worker_metrics)
+
+
 def get_readiness(connection: HTTPConnection) -> Readiness:
     """Whether the process is loading, ready or draining."""
     return cast(Readiness, connection.app.state.readiness)
@@ -62,6 +68,7 @@ CompleterDep = Annotated[Completer, Depends(get_completer)]
 NextWordDep = Annotated[NextWordPredictor, Depends(get_next_word)]
 RegistryDep = Annotated[ModelRegistry, Depends(get_registry)]
 MetricsDep = Annotated[Metrics, Depends(get_metrics)]
+WorkerMetricsDep = Annotated[WorkerMetrics, Depends(get_worker_metrics)]
 ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 StateTokensDep = Annotated[StateTokens, Depends(get_state_tokens)]

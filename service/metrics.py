@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -20,6 +21,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIOS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 3.0, 5.0)
 
 Labels = tuple[str, ...]
+Sample = list[Any]  # label values, then numbers
+Snapshot = dict[str, list[Sample]]  # by instrument
 
 
 class Counter:
@@ -40,6 +43,15 @@ class Counter:
     def add(self, labels: Labels = (), amount: float = 1.0) -> None:
         """Count ``amount`` more."""
         self.values[labels] = self.values.get(labels, 0.0) + amount
+
+    def snapshot(self) -> list[Sample]:
+        """The numbers, for JSON."""
+        return [[list(labels), value] for labels, value in self.values.items()]
+
+    def absorb(self, samples: list[Sample]) -> None:
+        """Add what another process counted."""
+        for labels, value in samples:
+            self.add(tuple(labels), value)
 
     def collect(self, prefix: str) -> Metric:
         """As ``prometheus_client`` wants it."""
@@ -76,6 +88,18 @@ class Histogram:
         counts[bisect_left(self.bounds, value)] += 1
         self.sums[labels] += value
 
+    def snapshot(self) -> list[Sample]:
+        """The numbers, for JSON."""
+        return [[list(labels), counts, self.sums[labels]] for labels, counts in self.counts.items()]
+
+    def absorb(self, samples: list[Sample]) -> None:
+        """Add what another process counted."""
+        for names, counts, total in samples:
+            labels = tuple(names)
+            known = self.counts.get(labels, [0] * len(counts))
+            self.counts[labels] = [one + other for one, other in zip(known, counts, strict=True)]
+            self.sums[labels] = self.sums.get(labels, 0.0) + total
+
     def collect(self, prefix: str) -> Metric:
         """As ``prometheus_client`` wants it."""
         family = HistogramMetricFamily(prefix + self.name, self.documentation, labels=self.labels)
@@ -96,23 +120,36 @@ class Gauge:
         name: without prefix.
         documentation: one sentence.
         labels: their names.
+        additive: the processes of one service have the sum of their values; else they all have the same.
     """
 
-    def __init__(self, name: str, documentation: str, labels: Labels = ()) -> None:
+    def __init__(self, name: str, documentation: str, labels: Labels = (), *, additive: bool = True) -> None:
         self.name = name
         self.documentation = documentation
         self.labels = labels
+        self.additive = additive
         self.sources: dict[Labels, Callable[[], float]] = {}
+        self.values: dict[Labels, float] = {}  # of other processes
 
     def read_from(self, source: Callable[[], float], labels: Labels = ()) -> None:
         """Take the value for these labels from ``source``, called at every scrape."""
         self.sources[labels] = source
 
+    def snapshot(self) -> list[Sample]:
+        """The numbers of now, for JSON."""
+        return [[list(labels), source()] for labels, source in self.sources.items()]
+
+    def absorb(self, samples: list[Sample]) -> None:
+        """Add what another process has."""
+        for names, value in samples:
+            labels = tuple(names)
+            self.values[labels] = value + (self.values.get(labels, 0.0) if self.additive else 0.0)
+
     def collect(self, prefix: str) -> Metric:
         """As ``prometheus_client`` wants it."""
         family = GaugeMetricFamily(prefix + self.name, self.documentation, labels=self.labels)
-        for labels, source in self.sources.items():
-            family.add_metric(labels, source())
+        for labels, value in self.values.items():
+            family.add_metric(labels, value)
         return family
 
 
@@ -157,19 +194,41 @@ class Metrics:
         self.state_cache_misses = Gauge("state_cache_misses", "Lookups that found none.", model)
         self.state_cache_evictions = Gauge("state_cache_evictions", "States dropped for the byte budget.", model)
         self.state_cache_bytes = Gauge("state_cache_bytes", "Bytes held by cached states.", model)
-        self.model_info = Gauge("model_info", "Loaded models; always 1.", ("model", "task", "language", "cell"))
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self.model_info = Gauge(
+            "model_info", "Loaded models; always 1.", ("model", "task", "language", "cell"), additive=False
+        )
+
+    @property
+    def _instruments(self) -> Iterator[Counter | Histogram | Gauge]:
+        return (value for value in vars(self).values() if isinstance(value, Counter | Histogram | Gauge))
+
+    def snapshot(self) -> Snapshot:
+        """All numbers of this process, for JSON."""
+        return {instrument.name: instrument.snapshot() for instrument in self._instruments}
 
     def collect(self) -> Iterator[Metric]:
         """Every instrument, for ``prometheus_client``'s registry."""
-        for instrument in vars(self).values():
-            if isinstance(instrument, Counter | Histogram | Gauge):
-                yield instrument.collect(self.prefix)
+        return (instrument.collect(self.prefix) for instrument in self._instruments)
 
-    def render(self) -> bytes:
-        """The text that ``/metrics`` answers."""
-        return generate_latest(self._registry)
+    def absorb(self, snapshot: Snapshot, *, alive: bool = True) -> None:
+        """Add another process's numbers; of one that has ended only what counts up."""
+        for instrument in self._instruments:
+            if alive or not isinstance(instrument, Gauge):
+                instrument.absorb(snapshot.get(instrument.name, []))
+
+
+def render(snapshots: Iterable[tuple[Snapshot, bool]]) -> bytes:
+    """The text that ``/metrics`` answers, for all processes together.
+
+    Args:
+        snapshots: of each process, and whether it is alive.
+    """
+    total = Metrics()
+    for snapshot, alive in snapshots:
+        total.absorb(snapshot, alive=alive)
+    registry = CollectorRegistry()
+    registry.register(total)
+    return generate_latest(registry)
 
 
 class ModelMetrics:

@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     )
     grace_s: float = Field(default=30.0, gt=0, description="How long running work may take after SIGTERM.")
     access_log: bool = Field(default=False, description="One line per request (path and status, never a text).")
+    metrics_folder: Path | None = Field(
+        default=None,
+        description="Where workers leave their metrics for each other; `serve` sets it for several workers.",
+    )
     engine: EngineSettings = EngineSettings()
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()

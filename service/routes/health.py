@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from service.dependencies import MetricsDep, ReadinessDep
+from service.dependencies import ReadinessDep, WorkerMetricsDep
 from service.metrics import CONTENT_TYPE
 from service.middleware import Phase
 from service.schemas import Health
@@ -29,6 +29,6 @@ async def readyz(readiness: ReadinessDep, response: Response) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE: {}}}})
-async def metrics(instruments: MetricsDep) -> Response:
-    """Prometheus metrics."""
-    return Response(instruments.render(), media_type=CONTENT_TYPE)
+async def metrics(workers: WorkerMetricsDep) -> Response:
+    """Prometheus metrics, of all worker processes together."""
+    return Response(workers.render(), media_type=CONTENT_TYPE)

@@ -72,12 +72,17 @@ def test_the_document_describes_every_route(client: httpx.Client) -> None:
 
 
 def test_two_workers_share_the_port(bundles: Path) -> None:
-    """Every worker gives the same answers."""
+    """Every worker gives the same answers, and any of them tells the metrics of all."""
     with run_server(bundles, "--workers", "2") as server:
         scores = set()
         for _ in range(20):
             response = httpx.post(f"{server.url}/v1/sentiment", json={"text": "This movie is good"})
             scores.add(round(response.json()["results"][0]["score"], 5))
+        deadline = time.monotonic() + 10
+        counted = 'rnnserve_requests_total{code="200",route="/v1/sentiment"} 20.0'
+        while counted not in httpx.get(f"{server.url}/metrics").text and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert counted in httpx.get(f"{server.url}/metrics").text
     assert len(scores) == 1
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.batching import RunRecord
 from service.errors import NonFiniteOutputError
-from service.metrics import Metrics, ModelMetrics
+from service.metrics import Metrics, ModelMetrics, render
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample of a scrape by name and label values."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(render([(metrics.snapshot(), True)]).decode())
         for sample in family.samples
     }
 
@@ -68,3 +70,22 @@ def test_a_batcher_s_reports_become_metrics_of_its_model() -> None:
     assert found["rnnserve_failed_rows_total", ("internal", "m@1")] == 1
     assert found["rnnserve_cancelled_total", ("queued",)] == 1
     assert found["rnnserve_rejected_total", ("overloaded",)] == 1
+
+
+def test_several_processes_are_one_to_prometheus() -> None:
+    """Counts add up, also those of a worker that has ended; what it held when it ended is gone."""
+    snapshots = []
+    for alive in (True, True, False):
+        metrics = Metrics()
+        metrics.requests.add(("/v1/sentiment", "200"), 5)
+        metrics.request_seconds.observe(("/v1/sentiment",), 0.001)
+        metrics.queue_depth.read_from(lambda: 2.0, ("m@1",))
+        metrics.model_info.read_from(lambda: 1.0, ("m@1", "sentiment", "en", "gru"))
+        snapshots.append((json.loads(json.dumps(metrics.snapshot())), alive))
+
+    text = render(snapshots).decode()
+
+    assert 'rnnserve_requests_total{code="200",route="/v1/sentiment"} 15.0' in text
+    assert 'rnnserve_request_duration_seconds_count{route="/v1/sentiment"} 3.0' in text
+    assert 'rnnserve_queue_depth{model="m@1"} 4.0' in text
+    assert 'rnnserve_model_info{cell="gru",language="en",model="m@1",task="sentiment"} 1.0' in text
