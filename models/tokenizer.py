@@ -25,11 +25,17 @@ MIN_CHARACTER_COUNT = 4  # a rarer Chinese character is spelled in bytes
 
 Language = Literal["en", "zh"]
 
-# Windows-1252 control characters that stand in IMDB and MR text, as what they meant.
-WINDOWS_1252 = {"\u0085": "…", "\u0091": "'", "\u0092": "'", "\u0093": '"', "\u0094": '"', "\u0096": "-", "\u0097": "-"}
-QUOTES = {"’": "'", "‘": "'", "“": '"', "”": '"'}
+# What stands for one thing is written in one way: (pattern, replacement). Every step reads the whole text, so alike ones share one.
+# Windows-1252 control characters, which stand in IMDB and MR text, as what they meant.
+WINDOWS_1252 = [("\u0085", "…"), ("[\u0091\u0092]", "'"), ("[\u0093\u0094]", '"'), ("[\u0096\u0097]", "-")]
+WINDOWS_1252_AND_QUOTES = [
+    ("\u0085", "…"),
+    ("[\u0091\u0092’‘]", "'"),
+    ("[\u0093\u0094“”]", '"'),
+    ("[\u0096\u0097]", "-"),
+]
 # Penn Treebank escapes, as in SST; lower case because they are replaced after lower-casing.
-TREEBANK = {"``": '"', "''": '"', "-lrb-": "(", "-rrb-": ")"}
+TREEBANK = [("``|''", '"'), ("-lrb-", "("), ("-rrb-", ")")]
 
 CLITICS = "(?:s|re|ve|ll|d|m)"
 ENGLISH_WORDS = "|".join(
@@ -54,8 +60,8 @@ FULL_WIDTH = {",": "，", "!": "！", "?": "？", ":": "：", ";": "；", "(": "
 AFTER_CHINESE = "(?<=[\\p{Han}”》」』）】，。！？])"
 
 
-def _replacements(table: dict[str, str]) -> list[normalizers.Normalizer]:
-    return [normalizers.Replace(old, new) for old, new in table.items()]
+def _replacements(table: list[tuple[str, str]]) -> list[normalizers.Normalizer]:
+    return [normalizers.Replace(Regex(pattern), replacement) for pattern, replacement in table]
 
 
 def english_normalizer(lowercase: bool) -> normalizers.Normalizer:
@@ -63,11 +69,12 @@ def english_normalizer(lowercase: bool) -> normalizers.Normalizer:
 
     Treebank text (``do n't , it 's``) and ordinary text (``don't, it's``) then become the same.
     """
-    steps: list[normalizers.Normalizer] = [normalizers.NFKC(), *_replacements(WINDOWS_1252 | QUOTES)]
+    steps: list[normalizers.Normalizer] = [normalizers.NFKC(), *_replacements(WINDOWS_1252_AND_QUOTES)]
     if not lowercase:
-        return normalizers.Sequence([*steps, normalizers.Replace(Regex(r"[^\S\n]+"), " ")])
+        return normalizers.Sequence([*steps, *_replacements([(r"[^\S\n ]", " "), (" {2,}", " ")])])
     steps += [normalizers.Lowercase(), *_replacements(TREEBANK)]
-    steps += [normalizers.Replace(Regex(r"<br\s*/?>|\s+"), " "), normalizers.Replace(Regex(" {2,}"), " ")]
+    # Two cheap steps: one pattern for any run of blanks would match, and rewrite, every single space.
+    steps += _replacements([(r"<br\s*/?>|[^\S ]", " "), (" {2,}", " ")])
     steps += [normalizers.Replace(Regex(rf" (?=n't(?!\p{{L}})|'{CLITICS}(?!\p{{L}})|[,.!?;:)])"), "")]
     return normalizers.Sequence([*steps, normalizers.Strip(), normalizers.Prepend(" ")])
 
