@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.batching import Batcher
+import numpy as np
+
+from service.batching import Batcher, RowResult
 from service.bundle import Manifest
 from service.engine import FloatArray
 from service.errors import FieldError
@@ -15,19 +18,18 @@ from service.registry import LoadedModel
 from service.state_cache import StateCache
 from service.state_token import bundle_fingerprint
 from service.tokenizer import Tokenizer
-from service.word_search import PieceTable
+from service.word_search import PieceIds, PieceTable
 
 PAD_ID, START_ID, END_ID = 0, 1, 2  # of every language model; a text is START_ID and its pieces
 NEVER_GENERATED = (PAD_ID, START_ID)
 
-CHECKPOINT_TOKENS = (
-    256  # a long prompt leaves states at these distances behind, for texts that share only its beginning
-)
+# Tokens between the states that a long prompt leaves behind, for texts that share only its beginning.
+CHECKPOINT_TOKENS = 256
 MAX_CHECKPOINT = 2048  # tokens; further on only the end is kept: an entry holds its ids too
 
-
-ROOTS_KEPT = 64  # texts whose next-piece logits are kept as well: about 3 MB for 12,000 pieces
-MAX_ROOT_TOKENS = 8192  # of such a text: its ids are its key
+MAX_KNOWN_BYTES = 8_000_000  # of logits kept beside the states, 48 KB each for 12,000 pieces
+ID_BYTES = array("I").itemsize
+MAX_KNOWN_TOKENS = 8192  # of a text whose logits are kept: its ids are its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ class Read:
 
     state: FloatArray  # (S,)
     logits: FloatArray  # (V,) of the piece that comes next
-    cached: int  # tokens that were not run because their state was kept
+    cached: int  # tokens that were not run, because their state was kept
+    key: _Key | None = None  # what its continuations are kept under, if they are
+
+
+_Key = tuple[str, bytes]  # caller, token ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,10 @@ class LanguageModel:
         self.vocab_size = model.manifest.vocab_size
         pieces = [self.tokenizer.token_bytes(token) or None for token in range(self.vocab_size)]
         self.table = PieceTable(pieces, END_ID, spaced=self.manifest.language == "en")
-        self._roots: OrderedDict[tuple[str, bytes], Read] = OrderedDict()
+        self._known: OrderedDict[_Key, Read] = OrderedDict()
+        self._max_known = (
+            MAX_KNOWN_BYTES // (4 * (self.vocab_size + self.manifest.state_size)) if cache.max_bytes else 0
+        )
         self._fingerprint = bundle_fingerprint(self.manifest.files)
 
     async def read(self, input_ids: Sequence[int], caller: str = "") -> Read:
@@ -83,22 +92,67 @@ class LanguageModel:
 
     async def read_again(self, input_ids: Sequence[int], caller: str = "") -> Read:
         """As ``read``, for texts that are read many times: while a word is typed, the text before it stays the same."""
-        key = (caller, array("I", input_ids).tobytes())
-        known = self._roots.get(key)
-        if known is not None:
-            self._roots.move_to_end(key)
-            return known
-        found = await self.read(input_ids, caller)
-        if self.cache.max_bytes and len(input_ids) <= MAX_ROOT_TOKENS:
-            # Copies: a row of a batch would keep the whole batch alive.
-            self._roots[key] = Read(found.state.copy(), found.logits.copy(), len(input_ids))
-            if len(self._roots) > ROOTS_KEPT:
-                self._roots.popitem(last=False)
-        return found
+        if len(input_ids) > MAX_KNOWN_TOKENS:
+            return await self.read(input_ids, caller)
+        key = (caller, _packed(input_ids))
+        return self._look_up(key) or self._note(key, await self.read(input_ids, caller))
+
+    async def follow(self, read: Read, paths: Sequence[PieceIds]) -> list[FloatArray]:
+        """Logits (V,) after each of several continuations of a text, those that are not known in as few runs as possible.
+
+        Args:
+            read: the text.
+            paths: pieces that follow it, at least one each.
+        """
+        found = [self._look_up(_continued(read, path)) for path in paths]
+        futures: dict[int, asyncio.Future[RowResult]] = {}
+        try:
+            for index, path in enumerate(paths):  # one by one: if one is refused, those before it are cancelled below
+                if found[index] is None:
+                    futures[index] = self.batcher.submit(path, read.state)
+            for index, future in futures.items():
+                row = await future
+                found[index] = self._note(_continued(read, paths[index]), Read(row.state, row.logits[-1], 0))
+        finally:
+            for future in futures.values():
+                future.cancel()  # does nothing to those that are done
+        return [known.logits for known in found if known is not None]
+
+    async def spell(self, read: Read, path: PieceIds) -> FloatArray:
+        """Logits (P + 1, V) after a text and after each of the P pieces that follow it, in one run at most."""
+        rows, at = [read.logits], read
+        for position in range(1, len(path) + 1):
+            known = self._look_up(_continued(read, path[:position]))
+            if known is None:
+                result = await self.batcher.run(path[position - 1 :], at.state, len(path) - position + 1)
+                self._note(_continued(read, path), Read(result.state, result.logits[-1], 0))
+                return np.concatenate([np.stack(rows), result.logits])
+            rows.append(known.logits)
+            at = known
+        return np.stack(rows)
+
+    def _look_up(self, key: _Key | None) -> Read | None:
+        known = self._known.get(key) if key is not None else None
+        if known is not None and key is not None:
+            self._known.move_to_end(key)
+        return known
+
+    def _note(self, key: _Key | None, read: Read) -> Read:
+        """Keep a copy under the key, if there is one: a row of a batch would keep the whole batch alive."""
+        if key is None or not self._max_known:
+            return read
+        kept = Read(read.state.copy(), read.logits.copy(), len(key[1]) // ID_BYTES, key)
+        self._known[key] = kept
+        if len(self._known) > self._max_known:
+            self._known.popitem(last=False)
+        return kept
 
     async def _prefill(self, input_ids: Sequence[int], caller: str) -> Prefilled:
         """Read a text but for its last token, whose logits are wanted and not kept."""
         last = len(input_ids) - 1
+        known = self._look_up((caller, _packed(input_ids[:last]))) if last <= MAX_KNOWN_TOKENS else None
+        if known is not None:
+            return Prefilled(known.state, last, last)
         found = self.cache.longest_prefix((self._fingerprint, caller), input_ids[:last])
         state, position = (found.state, found.length) if found else (None, 0)
         cached = position
@@ -113,6 +167,14 @@ class LanguageModel:
     def keep(self, input_ids: Sequence[int], state: FloatArray, caller: str = "") -> None:
         """Remember the state (S,) after exactly these ids."""
         self.cache.insert((self._fingerprint, caller), input_ids, state)
+
+
+def _packed(ids: Sequence[int]) -> bytes:
+    return array("I", ids).tobytes()
+
+
+def _continued(read: Read, path: PieceIds) -> _Key | None:
+    return None if read.key is None else (read.key[0], read.key[1] + _packed(path))
 
 
 def text_error(text: str, pointer: str, max_chars: int) -> FieldError | None:

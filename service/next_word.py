@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-
-from service.batching import RowResult
 from service.errors import FieldError, InvalidRequestError
 from service.language_model import START_ID, LanguageModel, Read, text_error
 from service.metrics import Metrics
@@ -185,7 +182,12 @@ class NextWordPredictor:
         ahead = settled.unsettled
         pieces = Pieces(ahead.ids, [start - shift for start in ahead.starts], [end - shift for end in ahead.ends])
         root = root_of(standing.tail, pieces, lm)
-        row = await lm.batcher.run([*start_tokens(standing), *root.stem], standing.state)
+        stem = [*start_tokens(standing), *root.stem]
+        if not stem:  # some piece could span all of the tail; its first piece is settled all the same
+            stem = pieces.ids[:1]
+            root = root_of(standing.tail, Pieces(pieces.ids[1:], pieces.starts[1:], pieces.ends[1:]), lm)
+            stem += root.stem
+        row = await lm.batcher.run(stem, standing.state)
         return await self._search(lm, root, Read(row.state, row.logits[-1], 0), top_k), standing
 
     async def _search(self, lm: LanguageModel, root: Root, read: Read, top_k: int) -> NextWords:
@@ -213,16 +215,6 @@ class NextWordPredictor:
     async def _drive(search: WordSearch, root: Root, lm: LanguageModel, read: Read) -> None:
         """Run the model for the search: whatever spellings it asks for, all rows of a step together."""
         path = root.path if len(root.path) > 1 else ()  # a single piece shares a run with its alternatives
-        logits = read.logits[np.newaxis]
-        if path:
-            logits = np.concatenate([logits, (await lm.batcher.run(path, read.state, len(path))).logits])
-        search.seed(logits, path)
+        search.seed(await lm.spell(read, path), path)
         while paths := search.next_paths():
-            futures: list[asyncio.Future[RowResult]] = []
-            try:
-                for path in paths:  # one by one: if one is refused, those before it are cancelled below
-                    futures.append(lm.batcher.submit(path, read.state))  # noqa: PERF401
-                search.feed([(await future).logits[-1] for future in futures])
-            finally:
-                for future in futures:
-                    future.cancel()  # does nothing to those that are done
+            search.feed(await lm.follow(read, paths))
