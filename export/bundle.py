@@ -28,7 +28,6 @@ from service.bundle import (
     sha256_of,
 )
 
-
 CARD_FILE = "MODEL_CARD.md"
 OUR_FILES = frozenset(
     {WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, METRICS_FILE, GRAPH_FILE, MANIFEST_FILE, CARD_FILE, RESUME_FILE}
@@ -82,7 +81,7 @@ def export_bundle(
             labels=list(config.classifier.labels) if config.classifier else [],
             temperature=config.temperature,
             files={name: sha256_of(work / name) for name in (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE)},
-            parity=check_parity(module, work / GRAPH_FILE, tolerance or TOLERANCE[precision]),
+            parity=check_parity(module, work / GRAPH_FILE, TOLERANCE[precision] if tolerance is None else tolerance),
             self_test=make_self_test(work / GRAPH_FILE, trunk.vocab_size, module.config.state_size),
             training_data=[DataSource(**use.model_dump()) for use in config.training_data],
             quality=_measured(work),

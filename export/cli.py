@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from export.bundle import export_bundle, write_quality
+from export.bundle import OutputError, export_bundle
 from export.parity import TOLERANCE, ParityError
 from models.checkpoint import CheckpointError
 from models.corpora import CorpusError
@@ -39,8 +39,8 @@ def export_command(
         raise typer.BadParameter(f"must be one of {', '.join(get_args(Precision))}", param_hint="--precision")
     try:
         manifest = export_bundle(checkpoint, out or checkpoint, version, tolerance, cast(Precision, precision))
-    except (CheckpointError, ParityError, ValueError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+    except (CheckpointError, ParityError, OutputError, ValueError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     parity = manifest.parity
     console.print(
@@ -57,23 +57,26 @@ def evaluate_command(
     texts: Annotated[Path | None, typer.Option(help="Your own labelled CSV or JSONL, instead of the corpora.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows of each set.")] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Dev parts only: what may choose a model.")] = False,
+    behaviour: Annotated[
+        bool, typer.Option("--behaviour", help="The behavioural suite alone; needs no corpora.")
+    ] = False,
     write: Annotated[bool, typer.Option("--write/--no-write", help="Note the results in the bundle.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a model run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON instead of tables.")] = False,
 ) -> None:
     """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
-    from export.evaluate import Evaluation, EvaluationError
+    from export.evaluate import Evaluation, EvaluationError, note_in_bundle
     from export.tables import print_report
 
     console = Console(stderr=True)
-    evaluation = Evaluation(data=data, texts=texts, limit=limit, dev=dev, threads=threads, console=console)
+    evaluation = Evaluation(data, texts, limit, dev, behaviour, threads, console)
     reports = []
     try:
         for folder in bundles:
             report = evaluation.run(folder)
             reports.append(report)
             if write and limit is None:
-                write_quality(folder, report.quality())
+                note_in_bundle(folder, report)
             if not as_json:
                 print_report(Console(), report)
     except (BundleError, CorpusError, EvaluationError) as error:

@@ -92,7 +92,10 @@ def load_checkpoint(folder: Path) -> tuple[CheckpointConfig, Classifier | Langua
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except Exception as error:  # each file's reader has exceptions of its own; tokenizers raises the bare class
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
+    pieces, rows = tokenizer.get_vocab_size(), config.architecture.trunk.vocab_size
+    if pieces > rows:
+        raise CheckpointError(f"{path} has {pieces} pieces, the model's vocabulary {rows}: they do not belong together")
     return config, module.eval(), tokenizer
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from torch import Tensor, nn
 
 from models.trunk import Dropouts, Trunk, TrunkConfig
@@ -13,23 +13,32 @@ from models.trunk import Dropouts, Trunk, TrunkConfig
 Pool = Literal["last", "mean", "boltzmann"]
 
 
+def _distinct(pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+    if len(set(pools)) < len(pools):
+        raise ValueError("each pool may stand there once")
+    return pools
+
+
+Pools = Annotated[tuple[Pool, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
     """Architecture of a classifier."""
 
     trunk: TrunkConfig
-    pools: tuple[Pool, ...] = ("last", "boltzmann")
+    pools: Pools = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
     labels: tuple[str, ...] = ("negative", "positive")
 
     def pool_sizes(self) -> dict[str, int]:
-        """What the pools carry on: name -> float32 numbers. ``last`` carries nothing, the trunk has it."""
+        """What the pools carry on, in their order: name -> float32 numbers. ``last`` carries nothing, the trunk has it."""
         hidden = self.trunk.hidden_size
-        sizes: dict[str, int] = {}
-        if "mean" in self.pools:
-            sizes |= {"mean_sum": hidden, "mean_count": 1}
-        if "boltzmann" in self.pools:
-            sizes |= {"boltzmann_sum": hidden, "boltzmann_weight": hidden}
-        return sizes
+        of_pool: dict[Pool, dict[str, int]] = {
+            "last": {},
+            "mean": {"mean_sum": hidden, "mean_count": 1},
+            "boltzmann": {"boltzmann_sum": hidden, "boltzmann_weight": hidden},
+        }
+        return {name: size for pool in self.pools for name, size in of_pool[pool].items()}
 
     @property
     def state_size(self) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.classifier import Pool
+from models.classifier import Pools
 from models.corpora import OPEN_TEXT, SENTIMENT
 from models.trunk import Cell
 
@@ -37,7 +37,7 @@ class ModelSection(Section):
     embedding_dim: int = Field(default=128, ge=1)
     hidden_size: int = Field(default=256, ge=1)
     num_layers: int = Field(default=1, ge=1)
-    pools: tuple[Pool, ...] = ("last", "boltzmann")
+    pools: Pools = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
 
 
