@@ -68,7 +68,7 @@ class BatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """How much waits. ``head_tokens`` counts only the next chunk of each row: what a new short row waits for."""
+    """How much waits or runs. ``head_tokens`` counts only the next chunk of each row: what a new short row waits for."""
 
     rows: int
     tokens: int
@@ -87,15 +87,15 @@ class AdmissionPolicy:
 
     max_queued_rows: int = 2048
     max_queued_tokens: int = 1_000_000
-    max_wait_s: float = 0.5
+    max_wait_s: float = 0.2
 
     def refusal(self, queue: QueueState, tokens: int, chunk_tokens: int, deadline_s: float) -> str | None:
         """Why a row of ``tokens`` tokens must not join, or None if it may.
 
         A row of one chunk waits for the next chunk of each row before it; a longer row takes turns with all the others,
-        so it ends when all that waits has run. An empty queue takes any row.
+        so it ends when all that waits has run. An idle model takes any row.
         """
-        if queue.rows == 0:
+        if queue.tokens == 0:
             return None
         if queue.rows >= self.max_queued_rows:
             return f"{queue.rows} rows are waiting, the limit is {self.max_queued_rows}"
@@ -341,8 +341,8 @@ class Batcher:
             raise ValueError(f"logits_to_keep is {logits_to_keep}, the row has {length} tokens")
         if deadline_s is None:
             deadline_s = self._deadline_s
-        if self._queue and not admitted:
-            self._admit(length, deadline_s)
+        if not admitted:
+            self.admit(length, deadline_s=deadline_s)
         now = perf_counter()
         row = _Row(input_ids, state, logits_to_keep, loop.create_future(), now, now + deadline_s)
         self._enqueue(row)
@@ -351,6 +351,24 @@ class Batcher:
             self._scheduled = True
             loop.call_soon(self._dispatch)
         return row.future
+
+    def admit(self, tokens: int, *, deadline_s: float | None = None) -> None:
+        """Let a request of about so many tokens in; its rows may then be submitted as ``admitted``.
+
+        For asking before work is spent on the request, and once for all rows of it: they don't wait for strangers.
+
+        Raises:
+            OverloadedError: the queue is full, or the answer would come too late.
+        """
+        queue = self.queue_state
+        if queue.tokens == 0:
+            return
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        refusal = self._admission.refusal(queue, tokens, self._policy.chunk_tokens, deadline_s)
+        if refusal is not None:
+            if self._observer is not None:
+                self._observer.observe_rejected("overloaded")
+            raise OverloadedError(f"Too much work is queued: {refusal}.", queue.drain_s)
 
     def close(self) -> None:
         """End the model's thread after its current run. Rows still waiting fail with ``OverloadedError``."""
@@ -369,14 +387,6 @@ class Batcher:
         self._queue.clear()
         self._tokens = self._head_tokens = self._running_tokens = self._running_head_tokens = 0
         self._scheduled = False
-
-    def _admit(self, tokens: int, deadline_s: float) -> None:
-        queue = self.queue_state
-        refusal = self._admission.refusal(queue, tokens, self._policy.chunk_tokens, deadline_s)
-        if refusal is not None:
-            if self._observer is not None:
-                self._observer.observe_rejected("overloaded")
-            raise OverloadedError(f"Too much work is queued: {refusal}.", queue.drain_s)
 
     def _next_tokens(self, row: _Row) -> int:
         return min(row.length - row.position, self._policy.chunk_tokens)

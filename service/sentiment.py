@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from service.tokenizer import Pieces
 
 INLINE_CHARS = 2_000  # longer texts are tokenised, and long traces built, off the event loop
 INLINE_TRACE_TOKENS = 500
+CHARACTERS_PER_TOKEN: Mapping[str, int] = {"en": 4, "zh": 2}  # about; only to guess how much work a text is
 
 
 def softmax(logits: Sequence[float], temperature: float) -> list[float]:
@@ -148,6 +149,7 @@ class SentimentClassifier:
             [check_text(text, pointer, limits.max_chars) for text, pointer in zip(texts, pointers, strict=True)]
         )
         models = [self._registry.resolve(model, "sentiment", text) for text in texts]
+        _admit(texts, models)
         known = await self._tokenize(texts, models, trace)
         max_trace_tokens = limits.max_trace_tokens if trace else None
         _raise_if_any(
@@ -188,13 +190,20 @@ def _tokenized(text: str, model: LoadedModel, trace: bool) -> TokenizedText:
     return TokenizedText(text, model, pieces.ids, pieces)
 
 
+def _admit(texts: Sequence[str], models: Sequence[LoadedModel]) -> None:
+    """Ask each model's queue before anything is spent on the request: tokenising may take as long as a refusal saves."""
+    for model in {model.id: model for model in models}.values():
+        characters = sum(len(text) for text, chosen in zip(texts, models, strict=True) if chosen is model)
+        model.batcher.admit(characters // CHARACTERS_PER_TOKEN[model.manifest.language] + 1)
+
+
 async def _run_rows(texts: Sequence[TokenizedText]) -> list[RowResult]:
     """Run each text, all submitted at once so that they share runs; if one fails, the others are dropped."""
     futures: list[asyncio.Future[RowResult]] = []
     try:
         for text in texts:
             keep = 1 if text.pieces is None else len(text.ids)
-            futures.append(text.model.batcher.submit(text.ids, None, keep))
+            futures.append(text.model.batcher.submit(text.ids, None, keep, admitted=True))
         return [await future for future in futures]
     finally:
         for future in futures:

@@ -29,7 +29,7 @@ class BatchingSettings(Section):
         default=1_000_000, ge=1, description="Tokens waiting for one model; more are refused."
     )
     max_wait_s: float = Field(
-        default=0.5, gt=0, description="A row whose predicted wait is longer is refused at once, not served late."
+        default=0.2, gt=0, description="A row whose predicted wait is longer is refused at once, not served late."
     )
     deadline_s: float = Field(default=30.0, gt=0, description="Longest time one row may take, waiting included.")
     inline_run_s: float = Field(

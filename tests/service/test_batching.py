@@ -100,7 +100,7 @@ def queue(rows: int = 1, tokens: int = 100, head_tokens: int = 100, seconds_per_
 
 def test_admission_takes_anything_when_nothing_waits() -> None:
     """One long text on an idle service is not overload."""
-    assert AdmissionPolicy(max_queued_tokens=10).refusal(queue(rows=0), 1000, 256, 1e9) is None
+    assert AdmissionPolicy(max_queued_tokens=10).refusal(queue(rows=0, tokens=0, head_tokens=0), 1000, 256, 1e9) is None
 
 
 @pytest.mark.parametrize(
