@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,14 @@ from time import perf_counter
 from pydantic import BaseModel
 from rich.console import Console
 
+from export.behaviour import BehaviourReport, measure_behaviour
+from export.bundle import write_quality
 from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
 from export.scoring import OpenBundle
+from models.checkpoint import METRICS_FILE, write_json
+
+BINARY = ["negative", "positive"]
 
 
 class EvaluationError(Exception):
@@ -31,12 +37,22 @@ class Report(BaseModel, frozen=True):
     hidden_size: int
     parameters: int
     sentiment: SentimentReport | None = None
+    behaviour: BehaviourReport | None = None
     language_model: LanguageModelReport | None = None
 
     def quality(self) -> dict[str, float]:
         """Flat metric names for the manifest."""
-        parts = (self.sentiment, self.language_model)
+        parts = (self.sentiment, self.behaviour, self.language_model)
         return {name: value for part in parts if part is not None for name, value in part.quality().items()}
+
+
+def note_in_bundle(folder: Path, report: Report) -> None:
+    """Write the measures into the bundle's manifest and metrics, and what the model card shows of failures."""
+    write_quality(folder, report.quality())
+    if report.behaviour is not None:
+        path = folder / METRICS_FILE
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, metrics | {"behaviour": report.behaviour.model_dump(mode="json")})
 
 
 @dataclass
@@ -48,6 +64,7 @@ class Evaluation:
         texts: a user's own labelled file, instead of the corpora.
         limit: at most so many rows of each set; of a language model, so many words asked for.
         dev: only the parts that may choose a model.
+        behaviour: only the behavioural suite, which needs no corpora.
         threads: of a model run.
         console: where progress is told.
     """
@@ -56,6 +73,7 @@ class Evaluation:
     texts: Path | None = None
     limit: int | None = None
     dev: bool = False
+    behaviour: bool = False
     threads: int = 1
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -65,11 +83,17 @@ class Evaluation:
         Raises:
             BundleError: it can't be opened.
             CorpusError: a corpus can't be read.
-            EvaluationError: no corpora folder was given.
+            EvaluationError: no corpora folder was given, or the bundle's task has no such measure.
         """
         bundle = OpenBundle.open(folder, self.threads)
         manifest = bundle.manifest
         about = manifest.model_dump(include={"task", "language", "cell", "num_layers", "hidden_size", "parameters"})
+        if self.behaviour:
+            if manifest.labels != BINARY:
+                raise EvaluationError(
+                    f"{manifest.id}: the behavioural suite asks for the labels {' and '.join(BINARY)}"
+                )
+            return Report(model=manifest.id, behaviour=measure_behaviour(bundle), **about)
         if manifest.task == "sentiment":
             return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
         return Report(model=manifest.id, language_model=self._language_model(bundle), **about)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from export.behaviour import BehaviourReport
 from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
 from export.evaluate_sentiment import SentimentReport
@@ -17,6 +18,8 @@ def print_report(console: Console, report: Report) -> None:
     console.print(f"\n[bold]{report.model}[/bold] ({size})", highlight=False)
     if report.sentiment is not None:
         _print_sentiment(console, report.sentiment)
+    if report.behaviour is not None:
+        _print_behaviour(console, report.behaviour)
     if report.language_model is not None:
         _print_language_model(console, report.language_model)
 
@@ -35,6 +38,18 @@ def _print_sentiment(console: Console, report: SentimentReport) -> None:
             style = "green" if seed.label == seed.expected else "red"
             seeds.add_row(Text(seed.text), seed.expected, Text(seed.label, style=style), f"{seed.probability:.1%}")
         console.print(seeds)
+
+
+def _print_behaviour(console: Console, report: BehaviourReport) -> None:
+    table = numeric_table("behaviour", ["cases", "passed"])
+    for c in report.categories:
+        table.add_row(c.category, str(c.cases), f"{c.pass_rate:.1%}")
+    console.print(table)
+    console.print("  for instance wrong, with the probability of positive:", style="dim")
+    for c in report.categories:
+        for failure in c.failures[:1]:
+            answers = "; ".join(f"{t} {p:.0%}" for t, p in zip(failure.texts, failure.positive, strict=True))
+            console.print(f"  {c.category}: {answers}", style="dim", highlight=False, markup=False)
 
 
 def _print_language_model(console: Console, report: LanguageModelReport) -> None:

@@ -75,3 +75,21 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path, texts: Path) -> Non
 
     assert result.exit_code == 2
     assert "manifest.json" in result.stderr.replace("\n", "")
+
+
+def test_the_behavioural_suite_needs_no_corpora_and_leaves_examples_of_failures(folder: Path) -> None:
+    """Pass rates go into the manifest; the failing texts into metrics.json, for the model card."""
+    result = run(folder, "--behaviour")
+
+    assert result.exit_code == 0, result.output
+    assert "negated negative" in result.stdout
+    assert 0 <= load_manifest(folder).quality["behaviour_negation"] <= 1
+    assert json.loads((folder / METRICS_FILE).read_text())["behaviour"]["categories"]
+
+
+def test_a_language_model_has_no_behavioural_suite(bundles: Path) -> None:
+    """It has no labels."""
+    result = run(bundles / "lm-en", "--behaviour", "--no-write")
+
+    assert result.exit_code == 2
+    assert "labels" in result.stderr
