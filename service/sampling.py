@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -134,38 +135,40 @@ def draw(logits: FloatArray, temperature: float, *, top_p: float = 1.0, top_k: i
         weights = weights[ids]
     if top_p < 1.0:
         weights *= weights >= _nucleus_floor(weights, top_p)
-    place = _place(weights, uniform)
+    place = _reach(weights, uniform, "right")
+    if weights[place] <= 0.0:  # rounding put the target behind the last weight; a token of weight 0 is never the answer
+        place = int(np.flatnonzero(weights)[-1])
     return place if ids is None else int(ids[place])
 
 
 def _nucleus_floor(weights: FloatArray, top_p: float) -> np.float32:
     """The weight of the least likely token in the nucleus."""
     descending = np.sort(weights)[::-1]
-    return np.float32(descending[_reach(descending, top_p * float(weights.sum()), "left")])
+    return np.float32(descending[_reach(descending, top_p, "left")])
 
 
-def _place(weights: FloatArray, uniform: float) -> int:
-    """The index where the running sum of (N,) weights first exceeds ``uniform`` (0 <= uniform < 1) of their total."""
-    place = _reach(weights, uniform * float(weights.sum()), "right")
-    # Rounding can put the target behind the last weight; a token of weight 0 is never the answer.
-    return place if weights[place] > 0 else int(np.flatnonzero(weights)[-1])
-
-
-def _reach(weights: FloatArray, target: float, side: Literal["left", "right"]) -> int:
-    """The first index where the running sum of (N,) weights is at least (left) or above (right) the target, N - 1 at most.
+def _reach(weights: FloatArray, share: float, side: Literal["left", "right"]) -> int:
+    """The first index where the running sum of (N,) weights is at least (left) or above (right) a share of their total.
 
     Block sums first, then a running sum inside one block: a running sum over everything is what would take longest.
     """
-    start = 0
+    start, before = 0, 0.0
     if len(weights) > 4 * _BLOCK:
-        totals = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)), dtype=np.float64)
-        block = min(int(np.searchsorted(totals, target, side=side)), len(totals) - 1)
+        totals = np.add.accumulate(np.add.reduceat(weights, _block_starts(len(weights))), dtype=np.float64)
+        target = share * float(totals[-1])
+        block = min(int(totals.searchsorted(target, side)), len(totals) - 1)
         start = block * _BLOCK
-        if block:
-            target -= float(totals[block - 1])
-        weights = weights[start : start + _BLOCK]
-    running = np.cumsum(weights, dtype=np.float64)
-    return start + min(int(np.searchsorted(running, target, side=side)), len(running) - 1)
+        before = float(totals[block - 1]) if block else 0.0
+        running = np.add.accumulate(weights[start : start + _BLOCK], dtype=np.float64)
+    else:
+        running = np.add.accumulate(weights, dtype=np.float64)
+        target = share * float(running[-1])
+    return start + min(int(running.searchsorted(target - before, side)), len(running) - 1)
+
+
+@lru_cache(maxsize=64)
+def _block_starts(size: int) -> IntArray:
+    return np.arange(0, size, _BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
