@@ -1,4 +1,4 @@
-"""``rnnserve train``: recipes and data in, checkpoints out."""
+"""``rnnserve train`` and ``rnnserve data pack``: recipes and data in, checkpoints out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.corpora import CorpusError
+from models.data_pack import PackError, corpora_folder, write_pack
 from models.loop import Run, TrainingError
 from models.recipe import RecipeError, load_recipe
 from models.train import train
 
 app = typer.Typer()
+data_app = typer.Typer(no_args_is_help=True, help="Corpora for training.")
+app.add_typer(data_app, name="data")
+USAGE_ERROR = 2
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -30,7 +34,7 @@ def find_recipe(name: str) -> Path:
 def train_command(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (sentiment-en, lm-zh, ...) or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
-    data: Annotated[Path | None, typer.Option(help="The corpora folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The corpora folder, or a data pack.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Your own CSV or JSONL with the columns text and label.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model, instead of the recipe's.")] = None,
     max_minutes: Annotated[
@@ -48,10 +52,32 @@ def train_command(
         chosen = load_recipe(find_recipe(recipe))
         if name:
             chosen = chosen.renamed(name)
-        train(Run(chosen, data, out, seed, device, max_minutes, texts, console))
-    except (RecipeError, CorpusError, TrainingError) as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from error
+        with corpora_folder(data) as folder:
+            train(Run(chosen, folder, out, seed, device, max_minutes, texts, console))
+    except (RecipeError, CorpusError, PackError, TrainingError) as error:
+        raise _fail(console, error) from error
+
+
+@data_app.command("pack")
+def pack_command(
+    recipes: Annotated[list[str], typer.Argument(help="Names of recipes, or TOML files.")],
+    data: Annotated[Path, typer.Option(help="The corpora folder.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for instance sentiment-en.tar.xz.")],
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Refuse to write a larger file.")] = 40.0,
+) -> None:
+    """Put what recipes read into one small file, which `rnnserve train --data FILE` reads on any machine."""
+    console = Console(stderr=True)
+    try:
+        size = write_pack([load_recipe(find_recipe(name)) for name in recipes], data, out, round(max_mb * 1e6))
+    except (RecipeError, CorpusError, PackError) as error:
+        raise _fail(console, error) from error
+    console.print(f"wrote {out}: {size / 1e6:.1f} MB", highlight=False, markup=False)
+
+
+def _fail(console: Console, error: Exception) -> typer.Exit:
+    """Say what is wrong; raise the result."""
+    console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    return typer.Exit(USAGE_ERROR)
 
 
 if __name__ == "__main__":

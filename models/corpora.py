@@ -215,24 +215,35 @@ def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str,
     """
     corpus = SENTIMENT[name]
     file = file_of(corpus, part)
-    if file is None:
-        return
-    divided = file == corpus.files.get("all")
-    hash_test = 0 if "test" in corpus.files else corpus.hash_test
+    if file is not None:
+        for row, label in usable_rows(data, corpus, file):
+            if not is_divided(corpus, file) or part_of(corpus, row["text"]) == part:
+                yield row, label
+
+
+def usable_rows(data: Path, corpus: Corpus, file: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """Rows of a corpus's file that have a text and one of its labels, and are not left out; with our label."""
     for number, row in enumerate(read_rows(data / file), start=1):
         try:
-            text, label = row["text"], corpus.labels.get(row["label"])
-            if label is None or not text.strip() or not corpus.keep(row):
-                continue
+            label = corpus.labels.get(row["label"])
+            usable = label is not None and row["text"].strip() and corpus.keep(row)
         except (KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{data / file}, line {number}: no such row as this corpus has: {error!r}") from error
-        if divided:
-            percent = _hash_percent(text)
-            dev_end = hash_test + min(3, corpus.hash_test)
-            where = "test" if percent < hash_test else "dev" if percent < dev_end else "train"
-            if where != part:
-                continue
-        yield row, label
+        if usable and label is not None:
+            yield row, label
+
+
+def is_divided(corpus: Corpus, file: str) -> bool:
+    """Whether the file's rows are divided into parts by the hash of their text."""
+    return file == corpus.files.get("all")
+
+
+def part_of(corpus: Corpus, text: str) -> Part:
+    """The part that a text of a divided file belongs to."""
+    test_end = 0 if "test" in corpus.files else corpus.hash_test
+    dev_end = test_end + min(3, corpus.hash_test)
+    percent = _hash_percent(text)
+    return "test" if percent < test_end else "dev" if percent < dev_end else "train"
 
 
 def file_of(corpus: Corpus, part: Part) -> str | None:
@@ -351,19 +362,25 @@ def documents(data: Path, name: str, part: str) -> Iterator[list[str]]:
     """Documents of a text corpus, each a list of lines; treebank spacing undone."""
     corpus = OPEN_TEXT[name]
     document: list[str] = []
-    taken = 0
-    for raw in read_lines(data / corpus.folder / f"{part}.txt.gz"):
-        if corpus.max_lines is not None and taken >= corpus.max_lines:
-            break
-        line = raw.strip()
+    for line in stored_lines(data, corpus, part):
         if line:
-            taken += 1
             document.append(join_treebank(line) if corpus.treebank else line)
         if document and (corpus.single_lines or not line):
             yield document
             document = []
     if document:
         yield document
+
+
+def stored_lines(data: Path, corpus: TextCorpus, part: str) -> Iterator[str]:
+    """Lines of a text corpus as they are stored, stripped, up to its cap; empty lines end documents."""
+    taken = 0
+    for raw in read_lines(data / corpus.folder / f"{part}.txt.gz"):
+        if corpus.max_lines is not None and taken >= corpus.max_lines:
+            return
+        line = raw.strip()
+        taken += bool(line)
+        yield line
 
 
 _JOINS = [

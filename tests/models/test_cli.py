@@ -1,0 +1,108 @@
+"""Tests of ``rnnserve train`` and ``rnnserve data pack`` as their users meet them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.checkpoint import load_checkpoint
+from rnnserve import build
+
+runner = CliRunner()
+
+RECIPE = """
+name = "tiny"
+task = "sentiment"
+language = "en"
+[tokenizer]
+vocab_size = 400
+[model]
+cell = "rnn"
+embedding_dim = 4
+hidden_size = 5
+[data]
+sentiment = ["sst2"]
+[classifier]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def rnnserve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command line; threads are left to the test."""
+    return lambda *arguments: runner.invoke(build(), [str(argument) for argument in arguments])
+
+
+def message(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def test_train_writes_a_checkpoint_of_the_given_name(
+    rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path
+) -> None:
+    """One command from recipe to checkpoint."""
+    result = rnnserve(
+        "train", recipe, "--data", corpora, "--out", tmp_path / "out", "--name", "mine", "--max-minutes", 1
+    )
+
+    assert result.exit_code == 0
+    assert "dev sst2:" in message(result)
+    assert load_checkpoint(tmp_path / "out")[0].name == "mine"
+
+
+def test_train_reads_a_pack(rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path) -> None:
+    """Pack here, train there."""
+    packed = rnnserve("data", "pack", recipe, "--data", corpora, "--out", tmp_path / "tiny.tar.xz")
+    trained = rnnserve("train", recipe, "--data", tmp_path / "tiny.tar.xz", "--out", tmp_path / "out")
+
+    assert packed.exit_code == 0
+    assert "tiny.tar.xz: 0.0 MB" in message(packed)
+    assert trained.exit_code == 0
+    load_checkpoint(tmp_path / "out")
+
+
+def test_train_reads_a_users_own_texts(rnnserve: Callable[..., Result], recipe: Path, tmp_path: Path) -> None:
+    """No corpora needed."""
+    lines = [
+        {"text": f"text {n} is {('bad', 'good')[n % 2]}", "label": ("negative", "positive")[n % 2]} for n in range(30)
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    result = rnnserve("train", recipe, "--texts", tmp_path / "own.jsonl", "--out", tmp_path / "out")
+
+    assert result.exit_code == 0
+    assert load_checkpoint(tmp_path / "out")[0].training_data[0].licence == "the owner's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["no-such-recipe"], "no-such-recipe: No such file"),
+        (["{recipe}"], "the recipe tiny needs the corpora: give --data DIR"),
+        (["{recipe}", "--data", "{tmp}/absent"], "absent is no folder"),
+        (["{recipe}", "--data", "{recipe}"], "tiny.toml: no data pack"),
+        (["{recipe}", "--texts", "{tmp}/absent.csv"], "absent.csv: No such file"),
+        (["{recipe}", "--name", "Not A Name"], "the name 'Not A Name' does not match"),
+    ],
+)
+def test_a_wrong_command_ends_with_2_and_says_what_to_do(
+    rnnserve: Callable[..., Result], recipe: Path, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    """No traceback, no half checkpoint."""
+    filled = [argument.format(recipe=recipe, tmp=tmp_path) for argument in arguments]
+    result = rnnserve("train", *filled, "--out", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert expected in message(result)
+    assert not (tmp_path / "out" / "config.json").exists()
