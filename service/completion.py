@@ -337,7 +337,7 @@ class Completer:
         for begin in range(0, len(input_ids), SCORED_TOKENS):
             chunk = input_ids[begin : begin + SCORED_TOKENS]
             targets = np.array(input_ids[begin + 1 : begin + 1 + len(chunk)])
-            result = await lm.batcher.run(chunk, state, len(chunk))
+            result = await lm.batcher.submit(chunk, state, len(chunk), admitted=begin > 0)
             state, logits = result.state, result.logits[-1]
             rows = result.logits[: len(targets)]
             if len(targets) > INLINE_SCORES:

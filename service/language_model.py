@@ -86,7 +86,8 @@ class LanguageModel:
             caller: whose states may be used and kept.
         """
         prefilled = await self._prefill(input_ids, caller)
-        result = await self.batcher.run(input_ids[prefilled.position :], prefilled.state)
+        admitted = prefilled.position > prefilled.cached  # a first part was: the rest is not refused
+        result = await self.batcher.submit(input_ids[prefilled.position :], prefilled.state, admitted=admitted)
         self.keep(input_ids, result.state, caller)
         return Read(result.state, result.logits[-1], prefilled.cached)
 
@@ -158,7 +159,7 @@ class LanguageModel:
         cached = position
         while position < last:
             end = min(last, (position // CHECKPOINT_TOKENS + 1) * CHECKPOINT_TOKENS)
-            state = (await self.batcher.run(input_ids[position:end], state)).state
+            state = (await self.batcher.submit(input_ids[position:end], state, admitted=position > cached)).state
             position = end
             if position == last or position <= MAX_CHECKPOINT:
                 self.keep(input_ids[:position], state, caller)

@@ -40,6 +40,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": OpenAIError, "description": "No such model."},
     429: {"model": OpenAIError, "description": "Overloaded: `retry-after-ms` and `Retry-After` say when to try again."},
     503: {"model": OpenAIError, "description": "Loading, draining, or the model returned no usable number."},
+    "default": {"model": OpenAIError, "description": "Anything else that fails."},
     200: {
         "content": {"text/event-stream": {}},
         "description": "The completion, or with `stream` its chunks as events.",

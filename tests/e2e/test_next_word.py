@@ -75,4 +75,5 @@ def test_the_document_describes_it(client: httpx.Client) -> None:
 
     assert {"/v1/next-word", "/v1/completions"} <= set(document["paths"])
     assert "text" in document["components"]["schemas"]["NextWordRequest"]["properties"]
+    assert "422" not in document["paths"]["/v1/completions"]["post"]["responses"]  # OpenAI's API knows none
     assert "prompt" in document["components"]["schemas"]["CompletionRequest"]["properties"]
