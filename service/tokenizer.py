@@ -16,6 +16,7 @@ import tokenizers
 
 from service.bundle import Language
 from service.errors import BundleError, UnsettledTextError
+from service.word_cache import WORD, WordCache
 
 # After a letter or digit these end a word whatever follows. Apostrophes and hyphens are absent: they may join (don't).
 BREAKS = frozenset(',.!?;:()[]"，。！？；：、（）《》“”')
@@ -65,6 +66,7 @@ class Tokenizer:
         self.vocab_size = self._tokenizer.get_vocab_size()
         self._unigram = json.loads(definition)["model"]["type"] == "Unigram"
         self._bytes = [self._surface(self._tokenizer.id_to_token(i) or "") for i in range(self.vocab_size)]
+        self._words = self._word_cache()
         # Stands for the letter before a safe cut, so that what follows is not taken for the start of a text.
         self._stand_in = "的" if self._unigram else "x"
 
@@ -86,8 +88,20 @@ class Tokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Token ids alone: cheaper than :meth:`encode` where no offsets are asked for."""
+        ids = self._words.ids(text) if self._words is not None else None
+        return self._ids(text) if ids is None else ids
+
+    def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
+
+    def _word_cache(self) -> WordCache | None:
+        """A cache of English words, where this tokenizer allows one."""
+        if self._unigram:
+            return None
+        cache = WordCache(self._ids)
+        surfaces = {surface.decode("utf-8", errors="replace").strip() for surface in self._bytes}
+        return cache if cache.is_exact(sorted(filter(WORD.fullmatch, surfaces))) else None
 
     def decode(self, ids: list[int]) -> str:
         """Text of the ids; special tokens are left out, bytes that form no character become U+FFFD."""
