@@ -6,7 +6,7 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -146,7 +146,7 @@ class LanguageModel:
         self._known[key] = kept
         if len(self._known) > self._max_known:
             self._known.popitem(last=False)
-        return kept
+        return replace(kept, cached=read.cached)
 
     async def _prefill(self, input_ids: Sequence[int], caller: str) -> Prefilled:
         """Read a text but for its last token, whose logits are wanted and not kept."""

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from service.batching import AdmissionPolicy
 from service.completion import Choice, Completer, Delta, Job
 from service.engine import FloatArray, IntArray
-from service.errors import InvalidRequestError, ModelRunError, UnknownModelError
+from service.errors import InvalidRequestError, ModelRunError, OverloadedError, UnknownModelError
 from service.language_model import END_ID, NEVER_GENERATED, START_ID, LanguageModel
 from service.metrics import Metrics, ModelMetrics
 from service.openai_schemas import CompletionRequest
@@ -338,6 +339,21 @@ async def test_a_short_request_is_not_held_up_by_long_ones(registry: ModelRegist
     for task in long:
         task.cancel()
     await asyncio.gather(*long, return_exceptions=True)
+
+
+@shared_loop
+async def test_a_generation_that_was_let_in_is_not_refused_later(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full queue turns new work away, not the next step of what is half done."""
+    use_case = completer(registry)
+    jobs = [await use_case.start(asked(max_tokens=20, seed=i, logit_bias={END_ID: -100})) for i in range(8)]
+    monkeypatch.setattr(registry.get("lm-en").batcher, "_admission", AdmissionPolicy(max_queued_rows=1))
+    finished = await asyncio.gather(*(use_case.complete(job) for job in jobs))
+
+    assert all(choices[0].finish_reason == "length" for choices in finished)
+    with pytest.raises(OverloadedError):
+        await use_case.start(asked([f"Something new {i}" for i in range(8)], max_tokens=1))
 
 
 @shared_loop

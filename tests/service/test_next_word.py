@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from service.engine import IntArray
 from service.errors import InvalidRequestError, UnknownModelError
 from service.language_model import END_ID, NEVER_GENERATED, START_ID, LanguageModel
 from service.metrics import Metrics, ModelMetrics
-from service.next_word import NextWordPredictor, NextWords, spaced_root, typed_word, unspaced_root
+from service.next_word import NextWordPredictor, NextWords, root_of, spaced_root, typed_word, unspaced_root
 from service.registry import ModelRegistry, load_models
 from service.settings import BatchingSettings, LimitSettings
 from service.state_cache import StateCache
@@ -226,6 +228,28 @@ async def test_any_text_gets_proper_words(registry: ModelRegistry, text: str) ->
             assert "�" not in candidate.word
             assert 0 < candidate.probability <= 1
         assert len({candidate.completion for candidate in result.candidates}) == len(result.candidates)
+
+
+@given(text=st.text(max_size=40) | st.text("ab' \n’电影不我1.ﷺé\u0301", max_size=40))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("model", ["lm-en", "lm-zh"])
+def test_the_root_stands_before_what_is_searched_for(registry: ModelRegistry, model: str, text: str) -> None:
+    """Stem and path together are the text's own pieces, and the path spells what is required."""
+    loaded = registry.get(model)
+    lm = LanguageModel(loaded, StateCache(0)) if model not in BUILT else BUILT[model]
+    BUILT[model] = lm
+    pieces = loaded.tokenizer.encode(text)
+    root = root_of(text, pieces, lm)
+    surface = b"".join(lm.table.pieces[token] for token in pieces.ids)
+    stem = b"".join(lm.table.pieces[token] for token in root.stem)
+    required = root.reader.required
+
+    assert pieces.ids[: len(root.stem)] == root.stem
+    assert surface in {stem + required, stem + b" "}
+    assert not root.path or b"".join(lm.table.pieces[token] for token in root.path) == required
+
+
+BUILT: dict[str, LanguageModel] = {}  # a table takes a while to make
 
 
 def close(a: NextWords, b: NextWords) -> bool:
