@@ -66,8 +66,7 @@ class BatchPolicy:
         return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
+class QueueState(NamedTuple):
     """How much waits or runs. ``head_tokens`` counts only the next chunk of each row: what a new short row waits for."""
 
     rows: int

@@ -165,21 +165,29 @@ def openai_body(status: int, code: str, detail: str, found: tuple[FieldError, ..
     return json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def render(path: str, status: int, code: str, title: str, detail: str, found: tuple[FieldError, ...] = ()) -> Response:
+def render(
+    path: str,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    found: tuple[FieldError, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """An error as the surface of ``path`` writes it."""
     if is_openai_path(path):
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             status = HTTPStatus.BAD_REQUEST  # OpenAI's API knows no 422
-        return Response(openai_body(status, code, detail, found), status, media_type="application/json")
-    return Response(problem_body(status, code, title, detail, path, found), status, media_type=PROBLEM_TYPE)
+        return Response(openai_body(status, code, detail, found), status, headers, "application/json")
+    return Response(problem_body(status, code, title, detail, path, found), status, headers, PROBLEM_TYPE)
 
 
 def error_response(path: str, error: ServiceError) -> Response:
     """The answer to a request for ``path`` that failed with ``error``."""
-    response = render(path, status_of(error), error.code, error.title, error.detail, error.errors)
+    headers = None
     if isinstance(error, errors.OverloadedError | errors.NotReadyError):
-        response.headers.update(retry_headers(error.retry_after_s))
-    return response
+        headers = retry_headers(error.retry_after_s)
+    return render(path, status_of(error), error.code, error.title, error.detail, error.errors, headers)
 
 
 def internal_error_response(path: str, error: Exception, request_id: str) -> Response:
@@ -192,9 +200,7 @@ def http_error_response(path: str, error: HTTPException) -> Response:
     """The framework's own refusals (no such path, wrong method) in our shape."""
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
-    response = render(path, status, code, status.phrase, status.description or status.phrase)
-    response.headers.update(error.headers or {})
-    return response
+    return render(path, status, code, status.phrase, status.description or status.phrase, (), error.headers)
 
 
 async def handle_service_error(request: Request, error: Exception) -> Response:

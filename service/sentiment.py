@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from service.batching import RowResult
+from service.bundle import Language
 from service.errors import FieldError, InvalidRequestError
 from service.metrics import Metrics
 from service.registry import LoadedModel, ModelRegistry
@@ -18,7 +19,6 @@ from service.tokenizer import Pieces
 
 INLINE_CHARS = 2_000  # longer texts are tokenised, and long traces built, off the event loop
 INLINE_TRACE_TOKENS = 500
-CHARACTERS_PER_TOKEN: Mapping[str, int] = {"en": 4, "zh": 2}  # about; only to guess how much work a text is
 
 
 def softmax(logits: Sequence[float], temperature: float) -> list[float]:
@@ -35,6 +35,11 @@ def softmax(logits: Sequence[float], temperature: float) -> list[float]:
     weights = [math.exp((logit - highest) / temperature) for logit in logits]
     total = sum(weights)
     return [weight / total for weight in weights]
+
+
+def about_tokens(characters: int, language: Language) -> int:
+    """A guess at how many tokens a text will have, for the queue to be asked before the text is tokenised."""
+    return characters // (2 if language == "zh" else 4) + 1
 
 
 def check_text(text: str, pointer: str, max_chars: int) -> FieldError | None:
@@ -120,6 +125,31 @@ class SentimentClassifier:
         self._limits = limits
         self._metrics = metrics
 
+    async def classify_one(
+        self, text: str, *, model: str | None = None, trace: bool = False, pointer: str = "/text"
+    ) -> SentimentResult:
+        """Predict the sentiment of one text; as ``classify``, in fewer steps."""
+        error = check_text(text, pointer, self._limits.max_chars)
+        if error is not None:
+            raise InvalidRequestError.of(error)
+        chosen = self._registry.resolve(model, "sentiment", text)
+        chosen.batcher.admit(about_tokens(len(text), chosen.manifest.language))
+        start = perf_counter()
+        if len(text) > INLINE_CHARS:
+            known = await asyncio.to_thread(_tokenized, text, chosen, trace)
+        else:
+            known = _tokenized(text, chosen, trace)
+        self._metrics.tokenization_seconds.observe((chosen.id,), perf_counter() - start)
+        tokens = len(known.ids)
+        max_trace_tokens = self._limits.max_trace_tokens if trace else None
+        error = check_tokens(tokens, pointer, chosen.manifest.max_tokens, max_trace_tokens)
+        if error is not None:
+            raise InvalidRequestError.of(error)
+        row = await chosen.batcher.submit(known.ids, None, tokens if trace else 1, admitted=True)
+        if trace and tokens > INLINE_TRACE_TOKENS:
+            return await asyncio.to_thread(sentiment_result, known, row)
+        return sentiment_result(known, row)
+
     async def classify(
         self, texts: Sequence[str], *, model: str | None = None, trace: bool = False, pointers: Sequence[str] = ()
     ) -> list[SentimentResult]:
@@ -192,9 +222,12 @@ def _tokenized(text: str, model: LoadedModel, trace: bool) -> TokenizedText:
 
 def _admit(texts: Sequence[str], models: Sequence[LoadedModel]) -> None:
     """Ask each model's queue before anything is spent on the request: tokenising may take as long as a refusal saves."""
-    for model in {model.id: model for model in models}.values():
-        characters = sum(len(text) for text, chosen in zip(texts, models, strict=True) if chosen is model)
-        model.batcher.admit(characters // CHARACTERS_PER_TOKEN[model.manifest.language] + 1)
+    characters: dict[str, int] = {}
+    for text, model in zip(texts, models, strict=True):
+        characters[model.id] = characters.get(model.id, 0) + len(text)
+    for model in models:
+        if model.id in characters:
+            model.batcher.admit(about_tokens(characters.pop(model.id), model.manifest.language))
 
 
 async def _run_rows(texts: Sequence[TokenizedText]) -> list[RowResult]:

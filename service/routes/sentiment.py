@@ -28,7 +28,7 @@ async def sentiment(
             result = result.model_copy(update={"state": states.seal(model, standing)})
         results = [result]
     elif body.text is not None:
-        results = await classifier.classify([body.text], model=body.model, trace=body.trace, pointers=["/text"])
+        results = [await classifier.classify_one(body.text, model=body.model, trace=body.trace)]
     else:
         results = await classifier.classify(body.texts or [], model=body.model, trace=body.trace)
     return SentimentResponse(results=results)
