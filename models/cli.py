@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from models.checkpoint import CheckpointError
 from models.corpora import CorpusError
 from models.data_pack import PackError, corpora_folder, write_pack
 from models.loop import Run, TrainingError
@@ -37,6 +38,9 @@ def train_command(
     data: Annotated[Path | None, typer.Option(help="The corpora folder, or a data pack.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Your own CSV or JSONL with the columns text and label.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model, instead of the recipe's.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from this checkpoint or bundle: its tokenizer and weights.")
+    ] = None,
     max_minutes: Annotated[
         float, typer.Option(min=0.01, help="Stop in time; the learning rate ends low all the same.")
     ] = math.inf,
@@ -53,8 +57,8 @@ def train_command(
         if name:
             chosen = chosen.renamed(name)
         with corpora_folder(data) as folder:
-            train(Run(chosen, folder, out, seed, device, max_minutes, texts, console))
-    except (RecipeError, CorpusError, PackError, TrainingError) as error:
+            train(Run(chosen, folder, out, seed, device, max_minutes, texts, init, console))
+    except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:
         raise _fail(console, error) from error
 
 

@@ -58,6 +58,7 @@ class Run:
     device: str = "cpu"
     max_minutes: float = math.inf
     own_texts: Path | None = None
+    init: Path | None = None  # a checkpoint to start from
     console: Console = field(default_factory=lambda: Console(stderr=True))
     saved: Saved | None = None
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)

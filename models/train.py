@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,15 @@ import torch
 from tokenizers import Tokenizer
 
 from models.calibration import accuracies, final_logits, fit_temperature
-from models.checkpoint import METRICS_FILE, TOKENIZER_FILE, CheckpointConfig, DataUse, save_checkpoint, write_json
+from models.checkpoint import (
+    METRICS_FILE,
+    TOKENIZER_FILE,
+    CheckpointConfig,
+    DataUse,
+    load_checkpoint,
+    save_checkpoint,
+    write_json,
+)
 from models.classifier import Classifier, ClassifierConfig
 from models.corpora import (
     Example,
@@ -44,7 +54,8 @@ def train(run: Run) -> dict[str, Any]:
 
     Raises:
         CorpusError: a corpus or the user's own file cannot be used.
-        TrainingError: the device is missing, a killed run's file is damaged, or the loss is no number any more.
+        CheckpointError: the checkpoint to start from cannot be read.
+        TrainingError: the device is missing, the checkpoint to start from does not fit the recipe, a killed run's file is damaged, or the loss is no number any more.
     """
     if run.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("no CUDA device here; leave --device out to train on the CPU")
@@ -52,9 +63,10 @@ def train(run: Run) -> dict[str, Any]:
     run.find_saved()
     torch.manual_seed(run.seed)
     recipe = run.recipe
+    start = None if run.init is None else _checkpoint_to_start_from(run.init, recipe)
     examples, dev, used = _labelled_data(run)
     texts, text_used = _running_text(run, examples)
-    tokenizer = _tokenizer(run, examples, texts)
+    tokenizer = _tokenizer(run, examples, texts) if start is None else start.tokenizer
     trunk = TrunkConfig(
         cell=recipe.model.cell,
         vocab_size=tokenizer.get_vocab_size(),
@@ -62,9 +74,12 @@ def train(run: Run) -> dict[str, Any]:
         hidden_size=recipe.model.hidden_size,
         num_layers=recipe.model.num_layers,
     )
-    language_model = _language_model(run, trunk, tokenizer, texts)
+    language_model = _language_model(run, trunk, tokenizer, texts, start)
     config = CheckpointConfig(
-        name=recipe.name, task=recipe.task, language=recipe.language, training_data=(*used, *text_used)
+        name=recipe.name,
+        task=recipe.task,
+        language=recipe.language,
+        training_data=(*(start.config.training_data if start else ()), *used, *text_used),
     )
     if recipe.classifier is None and language_model is not None:
         save_checkpoint(
@@ -76,20 +91,25 @@ def train(run: Run) -> dict[str, Any]:
                 trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels
             )
         ).to(run.device)
+        if start is not None and isinstance(start.module, Classifier) and start.module.config == model.config:
+            model.load_state_dict(start.module.state_dict())
+        elif start is not None:
+            model.trunk.load_state_dict(start.module.trunk.state_dict())
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
-        averaged = train_classifier(run, recipe.classifier, model, tokenizer, examples, language_model is not None)
+        pretrained = language_model is not None or start is not None
+        averaged = train_classifier(run, recipe.classifier, model, tokenizer, examples, pretrained)
         temperature, run.finished[CLASSIFIER]["dev"] = _calibrate(run, averaged, tokenizer, dev)
         config = config.model_copy(update={"classifier": averaged.config, "temperature": temperature})
         save_checkpoint(run.out, config, averaged, tokenizer)
-    metrics = _metrics(run)
+    metrics = _metrics(run, start)
     write_json(run.out / METRICS_FILE, metrics)
     (run.out / RESUME_FILE).unlink(missing_ok=True)
     run.say(f"wrote {run.out}")
     return metrics
 
 
-def _metrics(run: Run) -> dict[str, Any]:
+def _metrics(run: Run, start: _Start | None) -> dict[str, Any]:
     return {
         "recipe": run.recipe.model_dump(mode="json"),
         "seed": run.seed,
@@ -98,15 +118,50 @@ def _metrics(run: Run) -> dict[str, Any]:
         "torch": torch.__version__,
         "stages": run.finished,
         "minutes": round(run.spent_s / 60, 2),
+        "started_from": None if start is None else {"name": start.config.name, **start.history},
     }
 
 
-def _language_model(run: Run, trunk: TrunkConfig, tokenizer: Tokenizer, texts: Sequence[str]) -> LanguageModel | None:
+@dataclass(frozen=True)
+class _Start:
+    """A checkpoint to start from."""
+
+    config: CheckpointConfig
+    module: Classifier | LanguageModel
+    tokenizer: Tokenizer
+    history: dict[str, Any]  # how it was trained: stages, minutes, and what it started from itself
+
+
+def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
+    config, module, tokenizer = load_checkpoint(folder)
+    trunk, wanted = module.config.trunk, recipe.model
+    theirs = (config.language, trunk.cell, trunk.num_layers, trunk.hidden_size, trunk.embedding_dim)
+    ours = (recipe.language, wanted.cell, wanted.num_layers, wanted.hidden_size, wanted.embedding_dim)
+    if theirs != ours:
+        raise TrainingError(
+            f"{folder} holds a model of {theirs}, the recipe {recipe.name} asks for {ours} "
+            "(language, cell, num_layers, hidden_size, embedding_dim): change the recipe's [model] section"
+        )
+    if recipe.task == "language-model" and not isinstance(module, LanguageModel):
+        raise TrainingError(f"{folder} holds a classifier; a language model cannot start from it")
+    path = folder / METRICS_FILE
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    history = {key: metrics[key] for key in ("stages", "minutes", "started_from") if key in metrics}
+    return _Start(config, module, tokenizer, history)
+
+
+def _language_model(
+    run: Run, trunk: TrunkConfig, tokenizer: Tokenizer, texts: Sequence[str], start: _Start | None
+) -> LanguageModel | None:
     """Trained, if the recipe has that stage; with random weights if a killed run is past it and has only the classifier."""
     section = run.recipe.language_model
     if section is None:
         return None
     model = LanguageModel(LanguageModelConfig(trunk=trunk)).to(run.device)
+    if start is not None and isinstance(start.module, LanguageModel):
+        model.load_state_dict(start.module.state_dict())
+    elif start is not None:
+        model.trunk.load_state_dict(start.module.trunk.state_dict())
     if run.saved is None or run.saved.stage == LANGUAGE_MODEL:
         train_language_model(run, section, model, tokenizer, texts)
     return model

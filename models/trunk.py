@@ -53,13 +53,7 @@ class Trunk(nn.Module):
         """
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         for depth, layer in enumerate(self.layers):
-            input_std = 0.058 if depth == 0 else 0.2  # of U(-0.1, 0.1), and of a recurrent layer's output
-            weight = layer.get_parameter("weight_ih_l0")
-            nn.init.normal_(weight, std=0.5 / (weight.shape[1] ** 0.5 * input_std))
-            if self.config.cell == "lstm":  # forget gate open at the start; gates lie as i, f, g, o
-                forget = slice(self.config.hidden_size, 2 * self.config.hidden_size)
-                nn.init.ones_(layer.get_parameter("bias_ih_l0")[forget])
-                nn.init.zeros_(layer.get_parameter("bias_hh_l0")[forget])
+            start_layer(layer, input_std=0.058 if depth == 0 else 0.2)  # of U(-0.1, 0.1), and of a layer's output
 
     def forward(
         self,
@@ -92,6 +86,16 @@ class Trunk(nn.Module):
             if dropout is not None:
                 x = dropout.between(x) if depth + 1 < config.num_layers else dropout.output(x)
         return x, torch.cat(after, dim=1).float()
+
+
+def start_layer(layer: nn.Module, input_std: float) -> None:
+    """Initialise a recurrent layer for inputs of a given standard deviation; an LSTM's forget gate starts open."""
+    weight = layer.get_parameter("weight_ih_l0")
+    nn.init.normal_(weight, std=0.5 / (weight.shape[1] ** 0.5 * input_std))
+    if isinstance(layer, nn.LSTM):  # gates lie as i, f, g, o
+        forget = slice(layer.hidden_size, 2 * layer.hidden_size)
+        nn.init.ones_(layer.get_parameter("bias_ih_l0")[forget])
+        nn.init.zeros_(layer.get_parameter("bias_hh_l0")[forget])
 
 
 def _run_layer(layer: nn.Module, x: Tensor, lengths: Tensor | None, start: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

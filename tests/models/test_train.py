@@ -105,6 +105,37 @@ def test_the_classifiers_trunk_begins_where_the_language_model_ended(
 
 
 @pytest.mark.parametrize("task", ["sentiment", "language-model"])
+def test_a_run_may_start_from_a_checkpoint(make_recipe: MakeRecipe, make_run: MakeRun, task: str) -> None:
+    """Its tokenizer, its weights, its data with their licences, and how it was trained itself, all go on."""
+    first = make_run(make_recipe(task), "first")
+    before = train(first)
+    still = {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0, "rows": 4, "bptt": 16}
+    if task == "sentiment":
+        still = {key: still[key] for key in ("epochs", "learning_rate", "weight_decay")} | {"ema": 0.0}
+        recipe = make_recipe(task, language_model=None, classifier=still, data={"sentiment": ["yelp"]})
+    else:
+        recipe = make_recipe(task, language_model=still, data={"text": ["masc"]})
+    second = make_run(recipe, "second", init=first.out, seed=5)
+
+    after = train(second)
+
+    assert same(weights_in(second.out), weights_in(first.out))
+    assert (second.out / "tokenizer.json").read_text() == (first.out / "tokenizer.json").read_text()
+    assert after["started_from"]["minutes"] == before["minutes"]
+    names = [use.name for use in load_checkpoint(second.out)[0].training_data]
+    assert names == (["sst2", "imdb", "yelp"] if task == "sentiment" else ["tatoeba_en", "masc"])
+
+
+def test_a_checkpoint_of_another_size_is_refused_with_both_sizes(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
+    """Not started from random weights in silence."""
+    first = make_run(make_recipe(), "first")
+    train(first)
+
+    with pytest.raises(TrainingError, match=r"'gru', 1, 12, 8.*'lstm', 1, 12, 8"):
+        train(make_run(make_recipe(cell="lstm"), "second", init=first.out))
+
+
+@pytest.mark.parametrize("task", ["sentiment", "language-model"])
 def test_a_seed_reproduces_the_weights(make_recipe: MakeRecipe, make_run: MakeRun, task: str) -> None:
     """The same command on the same machine gives the same bytes; another seed does not."""
     runs = [make_run(make_recipe(task), f"out{n}", seed=seed) for n, seed in enumerate((7, 7, 8))]
