@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from service import errors
@@ -77,7 +78,8 @@ def status_of(error: ServiceError) -> int:
 
 def json_pointer(parts: tuple[int | str, ...]) -> str:
     """RFC 6901 pointer to a place in the body; long keys are cut, since they are the caller's text."""
-    return "".join("/" + str(part)[:MAX_POINTER_KEY].replace("~", "~0").replace("/", "~1") for part in parts)
+    pointer = "".join("/" + str(part)[:MAX_POINTER_KEY].replace("~", "~0").replace("/", "~1") for part in parts)
+    return pointer if pointer.isascii() else pointer.encode("utf-8", "replace").decode()
 
 
 def from_validation_error(error: ValidationError, body: bytes) -> ServiceError:
@@ -147,7 +149,7 @@ def problem_body(status: int, code: str, title: str, detail: str, path: str, fou
     }
     if found:
         problem["errors"] = [{"pointer": e.pointer, "code": e.code, "detail": e.detail} for e in found]
-    return json.dumps(problem, ensure_ascii=False).encode("utf-8", "replace")
+    return to_json(problem)
 
 
 def openai_body(status: int, code: str, detail: str, found: tuple[FieldError, ...]) -> bytes:
@@ -162,7 +164,7 @@ def openai_body(status: int, code: str, detail: str, found: tuple[FieldError, ..
         "param": "model" if code == "unknown_model" else param,
         "code": "model_not_found" if code == "unknown_model" else code,
     }
-    return json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")
+    return to_json({"error": error})
 
 
 def render(

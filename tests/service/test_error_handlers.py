@@ -67,6 +67,7 @@ def test_every_service_error_has_a_code_of_its_own() -> None:
         (b"[]", "", "wrong_type"),
         (b'"text"', "", "wrong_type"),
         (rb'{"text": "\ud800"}', "/text", "lone_surrogate"),
+        (rb'{"text": "a", "\ud800": "\ud800"}', "/?", "lone_surrogate"),
         (rb'{"texts": ["fine", "half \udc00 a character"]}', "/texts/1", "lone_surrogate"),
     ],
 )
