@@ -60,16 +60,20 @@ def evaluate_command(
     behaviour: Annotated[
         bool, typer.Option("--behaviour", help="The behavioural suite alone; needs no corpora.")
     ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Sentiment bundles beside what you might take instead (extra: compare).")
+    ] = False,
     write: Annotated[bool, typer.Option("--write/--no-write", help="Note the results in the bundle.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a model run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON instead of tables.")] = False,
 ) -> None:
     """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
+    from export.baselines import MissingPackageError
     from export.evaluate import Evaluation, EvaluationError, note_in_bundle
     from export.tables import print_report
 
     console = Console(stderr=True)
-    evaluation = Evaluation(data, texts, limit, dev, behaviour, threads, console)
+    evaluation = Evaluation(data, texts, limit, dev, behaviour, compare, threads, console)
     reports = []
     try:
         for folder in bundles:
@@ -79,7 +83,7 @@ def evaluate_command(
                 note_in_bundle(folder, report)
             if not as_json:
                 print_report(Console(), report)
-    except (BundleError, CorpusError, EvaluationError) as error:
+    except (BundleError, CorpusError, EvaluationError, MissingPackageError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from error
     if as_json:

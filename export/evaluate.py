@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from export.behaviour import BehaviourReport, measure_behaviour
 from export.bundle import write_quality
+from export.compare import ComparisonReport, compare
 from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
 from export.scoring import OpenBundle
@@ -38,6 +39,7 @@ class Report(BaseModel, frozen=True):
     parameters: int
     sentiment: SentimentReport | None = None
     behaviour: BehaviourReport | None = None
+    comparison: ComparisonReport | None = None
     language_model: LanguageModelReport | None = None
 
     def quality(self) -> dict[str, float]:
@@ -65,6 +67,7 @@ class Evaluation:
         limit: at most so many rows of each set; of a language model, so many words asked for.
         dev: only the parts that may choose a model.
         behaviour: only the behavioural suite, which needs no corpora.
+        comparison: only what a user would pick instead, on the same rows.
         threads: of a model run.
         console: where progress is told.
     """
@@ -74,6 +77,7 @@ class Evaluation:
     limit: int | None = None
     dev: bool = False
     behaviour: bool = False
+    comparison: bool = False
     threads: int = 1
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -94,9 +98,11 @@ class Evaluation:
                     f"{manifest.id}: the behavioural suite asks for the labels {' and '.join(BINARY)}"
                 )
             return Report(model=manifest.id, behaviour=measure_behaviour(bundle), **about)
-        if manifest.task == "sentiment":
-            return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
-        return Report(model=manifest.id, language_model=self._language_model(bundle), **about)
+        if manifest.task == "language-model":
+            return Report(model=manifest.id, language_model=self._language_model(bundle), **about)
+        if self.comparison:
+            return Report(model=manifest.id, comparison=self._comparison(bundle), **about)
+        return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
 
     def _sentiment(self, bundle: OpenBundle) -> SentimentReport:
         results = []
@@ -109,17 +115,28 @@ class Evaluation:
                 results.append(measure_set(bundle, evaluation_set, examples))
         return SentimentReport(sets=results, seeds=seed_answers(bundle))
 
+    def _comparison(self, bundle: OpenBundle) -> ComparisonReport:
+        sets = evaluation_sets(bundle.manifest.language, dev=self.dev)
+        with self._saying(bundle.manifest.id) as say:
+            return compare(bundle, self._data(), sets, self.limit, say)
+
     def _language_model(self, bundle: OpenBundle) -> LanguageModelReport:
         if self.texts is not None:
             raise EvaluationError(f"{bundle.manifest.id} is a language model: it is not measured on labelled texts")
         sizes = SampleSizes() if self.limit is None else SampleSizes.at_most(self.limit)
-        with self.console.status(bundle.manifest.id) as status:
+        with self._saying(bundle.manifest.id) as say:
+            return measure_language_model(bundle, self._data(), sizes, say)
+
+    @contextmanager
+    def _saying(self, model: str) -> Iterator[Callable[[str], None]]:
+        """Lets a longer measurement tell what it does, one line a step."""
+        with self.console.status(model) as status:
 
             def say(what: str) -> None:
-                status.update(f"{bundle.manifest.id}: {what}")
-                self.console.print(f"{bundle.manifest.id}: {what}", highlight=False)
+                status.update(f"{model}: {what}")
+                self.console.print(f"{model}: {what}", highlight=False)
 
-            return measure_language_model(bundle, self._data(), sizes, say)
+            yield say
 
     def _data(self) -> Path:
         if self.data is None or not self.data.is_dir():

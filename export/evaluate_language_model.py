@@ -20,7 +20,7 @@ from service.bundle import Language
 
 SAMPLE_SEED = 1
 START_ID, END_ID = 1, 2
-NGRAMS = {1: "unigram", 2: "bigram, Kneser-Ney", 5: "5-gram, Kneser-Ney"}
+NGRAMS = {1: "unigram", 2: "bigram KN", 5: "5-gram KN"}  # Kneser-Ney
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class LanguageModelReport(BaseModel, frozen=True):
                 f"{corpus.corpus}_top3": round(ours.top3, 4),
                 f"{corpus.corpus}_keystroke_savings": round(ours.keystroke_savings, 4),
             }
-            flat |= {f"{corpus.corpus}_top3_{other.name.split(',')[0]}": round(other.top3, 4) for other in others}
+            flat |= {f"{corpus.corpus}_top3_{other.name.split()[0]}": round(other.top3, 4) for other in others}
         return flat
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.behaviour import BehaviourReport
+from export.compare import ComparisonReport
 from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
 from export.evaluate_sentiment import SentimentReport
@@ -20,6 +21,8 @@ def print_report(console: Console, report: Report) -> None:
         _print_sentiment(console, report.sentiment)
     if report.behaviour is not None:
         _print_behaviour(console, report.behaviour)
+    if report.comparison is not None:
+        _print_comparison(console, report.comparison)
     if report.language_model is not None:
         _print_language_model(console, report.language_model)
 
@@ -52,8 +55,22 @@ def _print_behaviour(console: Console, report: BehaviourReport) -> None:
             console.print(f"  {c.category}: {answers}", style="dim", highlight=False, markup=False)
 
 
+def _print_comparison(console: Console, report: ComparisonReport) -> None:
+    table = Table("measure", title=f"accuracy on the same rows, {max(report.rows.values()):,} of each set at most")
+    for contender in report.contenders:
+        table.add_column(contender.name, justify="right")
+    for key, title in report.titles.items():
+        table.add_row(title, *(f"{c.accuracy[key]:.1%}" for c in report.contenders))
+    table.add_section()
+    table.add_row("ms for one text", *(f"{c.milliseconds:.2f}" for c in report.contenders))
+    table.add_row("MB resident", *(f"{c.megabytes:.0f}" for c in report.contenders))
+    console.print(table)
+
+
 def _print_language_model(console: Console, report: LanguageModelReport) -> None:
-    numbers = [f"ppl/{report.unit}", "with ends", "bits/char", "top-1", "top-3", "keys saved"]
+    numbers = ["ppl", "with ends", "bits/char", "top-1", "top-3", "keys saved"]
+    note = f"ppl: perplexity per {report.unit}; with ends: line and document ends count as {report.unit}s too"
+    console.print(note, style="dim", highlight=False)
     for corpus in report.corpora:
         asked = f"{corpus.units:,} {report.unit}s, {corpus.words_asked:,} asked for, {corpus.words_typed:,} typed"
         table = numeric_table("model", numbers, title=f"{corpus.corpus}: {asked}")
