@@ -108,6 +108,22 @@ class Manifest(Frozen):
         return f"{self.name}@{self.version}"
 
 
+def bundle_folders(folder: Path) -> list[Path]:
+    """The bundles under ``folder``, or ``folder`` itself if it is one. Hidden folders are being written; they don't count.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if (folder / MANIFEST_FILE).is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise BundleError(folder, "is not a folder", "set RNNSERVE_BUNDLES, or --bundles, to the folder of the bundles")
+    found = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if not found:
+        raise BundleError(folder, "holds no bundle", "write one there with: rnnserve export")
+    return found
+
+
 def sha256_of(path: Path) -> str:
     """The file's SHA-256 as lower-case hex."""
     with path.open("rb") as file:

@@ -12,25 +12,23 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from service.app import engine_threads, open_language_models
-from service.bundle import Manifest, load_manifest, verify_files
+from service.bundle import Manifest, bundle_folders, load_manifest, verify_files
 from service.errors import BundleError, ServiceError
-from service.metrics import Metrics, ModelMetrics
-from service.next_word import NextWordPredictor
-from service.registry import bundle_folders, load_models
-from service.schemas import SentimentResult
-from service.sentiment import SentimentClassifier
 from service.settings import DELIMITER, PREFIX, Settings, load_settings
 from service.state_token import generate_key, parse_keys
+
+if TYPE_CHECKING:
+    from service.next_word import NextWordPredictor
+    from service.schemas import SentimentResult
+    from service.sentiment import SentimentClassifier
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -110,9 +108,11 @@ def serve(
     settings = settings_with(host=host, port=port, workers=workers, bundles=bundles)
     manifests = check_bundles(settings.bundles)
     share_state_keys(settings)
-    Console(stderr=True).print(
+    Console(stderr=True, soft_wrap=True).print(
         f"serving {', '.join(manifest.id for manifest in manifests)} on http://{settings.host}:{settings.port}"
     )
+    import uvicorn
+
     with metrics_folder(settings):
         uvicorn.run(
             "service.app:create_app_from_environment",
@@ -142,6 +142,13 @@ def predict(
     bundles: Bundles = None,
 ) -> None:
     """Predict the sentiment of texts, or their next word, without a server."""
+    # Imported here: `models`, and the parent of several workers, need not hold them (60 MB, half a second).
+    from service.app import engine_threads, open_language_models
+    from service.metrics import Metrics, ModelMetrics
+    from service.next_word import NextWordPredictor
+    from service.registry import load_models
+    from service.sentiment import SentimentClassifier
+
     settings = settings_with(bundles=bundles)
     lines: Iterable[str] = texts or (line.rstrip("\r\n") for line in sys.stdin)
     metrics = Metrics()
@@ -166,7 +173,7 @@ def predict(
         registry.close()
 
 
-Show = Callable[[list[tuple[str, SentimentResult]]], None]
+Show = Callable[["list[tuple[str, SentimentResult]]"], None]
 
 
 async def _predict(

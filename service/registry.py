@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.batching import AdmissionPolicy, Batcher, BatchObserver, BatchPolicy
-from service.bundle import MANIFEST_FILE, TOKENIZER_FILE, Language, Manifest, Task
+from service.bundle import TOKENIZER_FILE, Language, Manifest, Task, bundle_folders
 from service.engine import Engine
 from service.errors import BundleError, FieldError, UnknownModelError
 from service.settings import BatchingSettings
@@ -37,22 +37,6 @@ class LoadedModel:
 def language_of(text: str) -> Language:
     """The language by script: any Han character makes a text Chinese."""
     return "zh" if not text.isascii() and HAN.search(text) else "en"
-
-
-def bundle_folders(folder: Path) -> list[Path]:
-    """The bundles under ``folder``, or ``folder`` itself if it is one. Hidden folders are being written; they don't count.
-
-    Raises:
-        BundleError: there is none.
-    """
-    if (folder / MANIFEST_FILE).is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise BundleError(folder, "is not a folder", "set RNNSERVE_BUNDLES, or --bundles, to the folder of the bundles")
-    found = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not found:
-        raise BundleError(folder, "holds no bundle", "write one there with: rnnserve export")
-    return found
 
 
 def load_model(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service.bundle import Language, Task
+from service.bundle import Language, Task, bundle_folders
 from service.errors import BundleError, UnknownModelError
 from service.metrics import Metrics, ModelMetrics
-from service.registry import ModelRegistry, bundle_folders, language_of, load_models
+from service.registry import ModelRegistry, language_of, load_models
 from service.settings import BatchingSettings
 from tests.conftest import write_bundle
 
