@@ -63,17 +63,24 @@ def evaluate_command(
     compare: Annotated[
         bool, typer.Option("--compare", help="Sentiment bundles beside what you might take instead (extra: compare).")
     ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="All of it, with tables and plots in --docs; the first bundle of a kind is marked."),
+    ] = False,
+    docs: Annotated[Path, typer.Option(help="Folder for quality.md and the plots of --all.")] = Path("docs"),
     write: Annotated[bool, typer.Option("--write/--no-write", help="Note the results in the bundle.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a model run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON instead of tables.")] = False,
 ) -> None:
     """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
     from export.baselines import MissingPackageError
-    from export.evaluate import Evaluation, EvaluationError, note_in_bundle
+    from export.evaluate import Evaluation, EvaluationError, What, note_in_bundle
+    from export.quality_page import write_quality_page
     from export.tables import print_report
 
     console = Console(stderr=True)
-    evaluation = Evaluation(data, texts, limit, dev, behaviour, compare, threads, console)
+    what: What = "all" if everything else "behaviour" if behaviour else "comparison" if compare else "quality"
+    evaluation = Evaluation(data, texts, limit, dev, what, threads, console)
     reports = []
     try:
         for folder in bundles:
@@ -86,5 +93,29 @@ def evaluate_command(
     except (BundleError, CorpusError, EvaluationError, MissingPackageError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from error
+    if everything:
+        write_quality_page(docs, reports)
+        console.print(f"wrote {docs / 'quality.md'}", highlight=False)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], ensure_ascii=False))
+
+
+@app.command("compare-cells")
+def compare_cells_command(
+    data: Annotated[Path, typer.Option(help="The corpora folder.")],
+    out: Annotated[Path, typer.Option(help="The page; numbers and plots go beside it.")] = Path("docs/cells.md"),
+    max_minutes: Annotated[float, typer.Option(min=0.1, help="Of the whole; what has no time left is not run.")] = 20.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 2,
+) -> None:
+    """Compare RNN, LSTM and GRU: speed, text, memory, gradients. Killed, it goes on; complete, it writes the page anew."""
+    from export.cells_report import write_report
+    from export.compare_cells import CompareError, Settings, compare_cells
+
+    console = Console(stderr=True)
+    try:
+        comparison = compare_cells(data, out.with_suffix(".json"), Settings(), max_minutes, workers, console)
+    except (CorpusError, CompareError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(USAGE_ERROR) from error
+    write_report(comparison, out)
+    console.print(f"wrote {out}", highlight=False, markup=False)

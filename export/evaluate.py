@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rich.console import Console
 
 from export.behaviour import BehaviourReport, measure_behaviour
@@ -17,18 +19,26 @@ from export.bundle import write_quality
 from export.compare import ComparisonReport, compare
 from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
-from export.scoring import OpenBundle
+from export.scoring import OpenBundle, microseconds_per_token
 from models.checkpoint import METRICS_FILE, write_json
 
 BINARY = ["negative", "positive"]
+What = Literal["quality", "behaviour", "comparison", "all"]
 
 
 class EvaluationError(Exception):
     """The evaluation can't be done as asked; the message says what is missing."""
 
 
+def _today() -> str:
+    return dt.datetime.now(dt.UTC).date().isoformat()
+
+
 class Report(BaseModel, frozen=True):
-    """All that was measured of one bundle."""
+    """All that was measured of one bundle.
+
+    ``microseconds_per_token`` is that of one row alone on one core, in ONNX Runtime.
+    """
 
     model: str
     task: str
@@ -37,6 +47,9 @@ class Report(BaseModel, frozen=True):
     num_layers: int
     hidden_size: int
     parameters: int
+    precision: str
+    measured: str = Field(default_factory=_today, description="ISO date.")
+    microseconds_per_token: float | None = None
     sentiment: SentimentReport | None = None
     behaviour: BehaviourReport | None = None
     comparison: ComparisonReport | None = None
@@ -66,8 +79,8 @@ class Evaluation:
         texts: a user's own labelled file, instead of the corpora.
         limit: at most so many rows of each set; of a language model, so many words asked for.
         dev: only the parts that may choose a model.
-        behaviour: only the behavioural suite, which needs no corpora.
-        comparison: only what a user would pick instead, on the same rows.
+        what: the task's own measures; the behavioural suite, which needs no corpora; what a user would pick instead, on
+            the same rows; or all of these with what plots need.
         threads: of a model run.
         console: where progress is told.
     """
@@ -76,8 +89,7 @@ class Evaluation:
     texts: Path | None = None
     limit: int | None = None
     dev: bool = False
-    behaviour: bool = False
-    comparison: bool = False
+    what: What = "quality"
     threads: int = 1
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -91,18 +103,34 @@ class Evaluation:
         """
         bundle = OpenBundle.open(folder, self.threads)
         manifest = bundle.manifest
-        about = manifest.model_dump(include={"task", "language", "cell", "num_layers", "hidden_size", "parameters"})
-        if self.behaviour:
-            if manifest.labels != BINARY:
-                raise EvaluationError(
-                    f"{manifest.id}: the behavioural suite asks for the labels {' and '.join(BINARY)}"
-                )
-            return Report(model=manifest.id, behaviour=measure_behaviour(bundle), **about)
+        about = manifest.model_dump(
+            include={"task", "language", "cell", "num_layers", "hidden_size", "parameters", "precision"}
+        )
+        if self.what == "all":
+            return Report(model=manifest.id, **about, **self._all(bundle))
+        if self.what == "behaviour":
+            return Report(model=manifest.id, behaviour=self._behaviour(bundle), **about)
         if manifest.task == "language-model":
             return Report(model=manifest.id, language_model=self._language_model(bundle), **about)
-        if self.comparison:
+        if self.what == "comparison":
             return Report(model=manifest.id, comparison=self._comparison(bundle), **about)
         return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
+
+    def _all(self, bundle: OpenBundle) -> dict[str, Any]:
+        speed = {"microseconds_per_token": microseconds_per_token(bundle.engine)}
+        if bundle.manifest.task == "language-model":
+            return speed | {"language_model": self._language_model(bundle)}
+        return speed | {
+            "sentiment": self._sentiment(bundle),
+            "behaviour": self._behaviour(bundle),
+            "comparison": self._comparison(bundle),
+        }
+
+    def _behaviour(self, bundle: OpenBundle) -> BehaviourReport:
+        if bundle.manifest.labels != BINARY:
+            expected = " and ".join(BINARY)
+            raise EvaluationError(f"{bundle.manifest.id}: the behavioural suite asks for the labels {expected}")
+        return measure_behaviour(bundle)
 
     def _sentiment(self, bundle: OpenBundle) -> SentimentReport:
         results = []
@@ -112,7 +140,7 @@ class Evaluation:
         for evaluation_set in evaluation_sets(bundle.manifest.language, dev=self.dev):
             with self._timed(f"{bundle.manifest.id} {evaluation_set.title}"):
                 examples = read_set(self._data(), evaluation_set, self.limit)
-                results.append(measure_set(bundle, evaluation_set, examples))
+                results.append(measure_set(bundle, evaluation_set, examples, curves=self.what == "all"))
         return SentimentReport(sets=results, seeds=seed_answers(bundle))
 
     def _comparison(self, bundle: OpenBundle) -> ComparisonReport:

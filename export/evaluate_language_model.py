@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from export.ngrams import train_word_models
 from export.scoring import OpenBundle, token_nll
 from export.suggest import BundleSuggester, NGramSuggester, Suggester
-from export.word_metrics import SUGGESTIONS, keystroke_savings, top_k_recall
+from export.word_metrics import SUGGESTIONS, keystroke_savings, milliseconds_per_suggestion, top_k_recall
 from export.words import TextSize, measure_text, sample_prompts, split_document
 from models.corpora import OPEN_TEXT, documents
 from service.bundle import Language
 
 SAMPLE_SEED = 1
 START_ID, END_ID = 1, 2
+TIMED_PROMPTS = 50
 NGRAMS = {1: "unigram", 2: "bigram KN", 5: "5-gram KN"}  # Kneser-Ney
 
 
@@ -55,6 +56,8 @@ class PredictorResult(BaseModel, frozen=True):
         top1: share of real words that came first, see ``word_metrics.top_k_recall``.
         top3: share of real words that were among the first three.
         keystroke_savings: see ``word_metrics.keystroke_savings``.
+        milliseconds: median time to suggest three words after a context that was not read before.
+        megabytes: of the model's numbers and words in memory.
     """
 
     name: str
@@ -64,6 +67,8 @@ class PredictorResult(BaseModel, frozen=True):
     top1: float
     top3: float
     keystroke_savings: float
+    milliseconds: float
+    megabytes: float
 
 
 class CorpusResult(BaseModel, frozen=True):
@@ -132,9 +137,19 @@ def measure_language_model(
         typed = random.Random(SAMPLE_SEED).sample(asked, min(sizes.typed_words, len(asked)))
         predictors = []
         for title, nll, suggester in zip([bundle.manifest.id, *NGRAMS.values()], nats, suggesters, strict=True):
+            say(f"measuring {name}: {title}")
             recall = top_k_recall(suggester, asked, (1, SUGGESTIONS))
-            saved = keystroke_savings(suggester, typed, spaced=language == "en")
-            predictors.append(predictor_result(title, nll, size, recall[1], recall[SUGGESTIONS], saved))
+            predictors.append(
+                PredictorResult(
+                    name=title,
+                    **perplexities(nll, size),
+                    top1=recall[1],
+                    top3=recall[SUGGESTIONS],
+                    keystroke_savings=keystroke_savings(suggester, typed, spaced=language == "en"),
+                    milliseconds=milliseconds_per_suggestion(suggester, asked[:TIMED_PROMPTS]),
+                    megabytes=suggester.megabytes,
+                )
+            )
         results.append(
             CorpusResult(
                 corpus=name,
@@ -149,17 +164,13 @@ def measure_language_model(
     return LanguageModelReport(language=language, unit=unit, training_words=sum(map(len, training)), corpora=results)
 
 
-def predictor_result(name: str, nats: float, size: TextSize, top1: float, top3: float, saved: float) -> PredictorResult:
-    """Measures of one model from the nats it gives to a text."""
-    return PredictorResult(
-        name=name,
-        perplexity=math.exp(nats / size.units),
-        perplexity_with_ends=math.exp(nats / (size.units + size.ends)),
-        bits_per_character=nats / math.log(2) / size.characters,
-        top1=top1,
-        top3=top3,
-        keystroke_savings=saved,
-    )
+def perplexities(nats: float, size: TextSize) -> dict[str, float]:
+    """The first three measures of a model from the nats it gives to a text; see :class:`PredictorResult`."""
+    return {
+        "perplexity": math.exp(nats / size.units),
+        "perplexity_with_ends": math.exp(nats / (size.units + size.ends)),
+        "bits_per_character": nats / math.log(2) / size.characters,
+    }
 
 
 def read_documents(bundle: OpenBundle, data: Path, name: str, part: str) -> list[list[str]]:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from export.metrics import Array, Labels, classification, softmax
-from export.scoring import OpenBundle, final_logits
+from export.metrics import Array, Labels, classification, reliability, risk_coverage, softmax
+from export.scoring import OpenBundle, final_logits, logits_at_shares
 from models.corpora import SENTIMENT, Example, Language, Part, labelled_rows, own_examples
 
 SAMPLE_SEED = 1
 YELP_SAMPLE = 20_000
+READ_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of a text's tokens
+CURVE_POINTS = 101
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,26 @@ SEED_SENTENCES: dict[Language, tuple[tuple[str, int], ...]] = {
 }
 
 
+class SetCurves(BaseModel, frozen=True):
+    """What the plots of a set show.
+
+    Args:
+        bin_confidence: mean confidence in each bin of :func:`export.metrics.reliability`.
+        bin_accuracy: accuracy there.
+        bin_share: of all texts there.
+        coverage: shares of texts answered, the surest first.
+        risk: share of errors among those.
+        accuracy_after: accuracy when only this share of each text's tokens was read.
+    """
+
+    bin_confidence: list[float]
+    bin_accuracy: list[float]
+    bin_share: list[float]
+    coverage: list[float]
+    risk: list[float]
+    accuracy_after: dict[float, float]
+
+
 class SetResult(BaseModel, frozen=True):
     """Measures on one set; see :class:`export.metrics.Classification`."""
 
@@ -83,6 +105,7 @@ class SetResult(BaseModel, frozen=True):
     macro_recall: float
     ece: float
     nll: float
+    curves: SetCurves | None = None
 
 
 class SeedAnswer(BaseModel, frozen=True):
@@ -141,16 +164,47 @@ def predict(bundle: OpenBundle, texts: Sequence[str]) -> Array:
     return softmax(final_logits(bundle.engine, bundle.encode(texts)), bundle.manifest.temperature)
 
 
-def measure_set(bundle: OpenBundle, evaluation_set: EvaluationSet, examples: Sequence[Example]) -> SetResult:
-    """Predict and measure one set."""
-    probabilities = predict(bundle, [e.text for e in examples])
-    return set_result(evaluation_set, probabilities, np.array([e.label for e in examples]))
+def measure_set(
+    bundle: OpenBundle, evaluation_set: EvaluationSet, examples: Sequence[Example], *, curves: bool = False
+) -> SetResult:
+    """Predict and measure one set; with ``curves`` also what its plots show."""
+    labels = np.array([e.label for e in examples])
+    encoded = bundle.encode([e.text for e in examples])
+    temperature = bundle.manifest.temperature
+    if not curves:
+        return set_result(evaluation_set, softmax(final_logits(bundle.engine, encoded), temperature), labels)
+    steps = softmax(logits_at_shares(bundle.engine, encoded, READ_SHARES), temperature)
+    return set_result(evaluation_set, steps[-1], labels, set_curves(steps, labels))
 
 
-def set_result(evaluation_set: EvaluationSet, probabilities: Array, labels: Labels) -> SetResult:
-    """Measures of predictions, under the set's name."""
+def set_result(
+    evaluation_set: EvaluationSet, probabilities: Array, labels: Labels, curves: SetCurves | None = None
+) -> SetResult:
+    """Measures of (N, C) predictions, under the set's name."""
     measures = asdict(classification(probabilities, labels))
-    return SetResult(key=evaluation_set.key, title=evaluation_set.title, note=evaluation_set.note, **measures)
+    about = {"key": evaluation_set.key, "title": evaluation_set.title, "note": evaluation_set.note}
+    return SetResult(**about, **measures, curves=curves)
+
+
+def set_curves(steps: Array, labels: Labels) -> SetCurves:
+    """Curves of (shares, N, C) predictions after each of ``READ_SHARES`` of the tokens."""
+    bins, risks = reliability(steps[-1], labels), risk_coverage(steps[-1], labels)
+    points = np.unique(np.linspace(0, len(labels) - 1, CURVE_POINTS).astype(np.int64))
+    return SetCurves(
+        bin_confidence=_rounded(bins.confidence),
+        bin_accuracy=_rounded(bins.accuracy),
+        bin_share=_rounded(bins.share),
+        coverage=_rounded(risks.coverage[points]),
+        risk=_rounded(risks.risk[points]),
+        accuracy_after={
+            share: round(float((step.argmax(axis=1) == labels).mean()), 4)
+            for share, step in zip(READ_SHARES, steps, strict=True)
+        },
+    )
+
+
+def _rounded(values: Array) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
 
 
 def seed_answers(bundle: OpenBundle) -> list[SeedAnswer]:

@@ -84,9 +84,9 @@ class NGramModel:
             contexts = len(keys)
 
     @property
-    def grams(self) -> int:
-        """N-grams of all lengths."""
-        return sum(len(order.keys) for order in self._orders)
+    def nbytes(self) -> int:
+        """Memory of all arrays."""
+        return sum(array.nbytes for order in self._orders for array in order)
 
     def probabilities(self, stream: IntArray) -> FloatArray:
         """(T,) probability of each word after those before it in the stream."""

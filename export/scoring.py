@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +101,18 @@ def logits_at_shares(engine: Engine, encoded: Sequence[Sequence[int]], shares: S
             read = np.array([math.ceil(share * length) for length in lengths.tolist()])
             into[batch] = logits[np.arange(len(batch)), longest - lengths + read - 1]
     return out
+
+
+def microseconds_per_token(engine: Engine, tokens: int = 100, runs: int = 50) -> float:
+    """Median time of one row alone, per token, only the last position's logits asked for."""
+    input_ids = np.full((1, tokens), 3, np.int64)
+    length, state = np.array([tokens]), engine.zero_state(1)
+    times = []
+    for _ in range(runs):
+        began = perf_counter()
+        engine.run(input_ids, length, state, 1)
+        times.append(perf_counter() - began)
+    return statistics.median(times) / tokens * 1e6
 
 
 def token_nll(engine: Engine, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:

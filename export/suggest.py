@@ -19,13 +19,23 @@ from service.word_search import PieceIds, PieceTable, SpacedReader, UnspacedRead
 START_ID, END_ID = 1, 2
 CONTEXT_TOKENS = 256  # a bundle reads at most so many tokens before the word
 SEARCHES_AT_ONCE = 16
+FLOAT32_BYTES = 4
 
 
 class Suggester(Protocol):
-    """A model that suggests words."""
+    """A model that suggests words.
+
+    ``megabytes`` is what its numbers and words take in memory.
+    """
+
+    megabytes: float
 
     def suggest(self, prompts: Sequence[Prompt], typed: Sequence[str], top_k: int) -> list[list[str]]:
         """For each prompt the likeliest words that begin with what was typed of it, likeliest first."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what is kept of contexts read so far."""
         ...
 
 
@@ -40,6 +50,7 @@ class BundleSuggester:
 
     def __init__(self, bundle: OpenBundle) -> None:
         self._bundle = bundle
+        self.megabytes = bundle.manifest.parameters * FLOAT32_BYTES / 1e6
         self._spaced = bundle.manifest.language == "en"
         pieces = [bundle.tokenizer.token_bytes(i) or None for i in range(bundle.tokenizer.vocab_size)]
         self._table = PieceTable(pieces, END_ID, spaced=self._spaced)
@@ -59,7 +70,7 @@ class BundleSuggester:
         return found
 
     def forget(self) -> None:
-        """Drop the contexts read so far."""
+        """As every suggester."""
         self._roots.clear()
 
     def _reader(self, typed: str) -> WordReader:
@@ -111,6 +122,7 @@ class NGramSuggester:
 
     def __init__(self, model: WordModel, language: Language) -> None:
         self._model = model
+        self.megabytes = (model.ngrams.nbytes + sum(len(word.encode()) for word in model.vocabulary.words)) / 1e6
         real = sorted((real_word(word, language) or "", i) for i, word in enumerate(model.vocabulary.words))
         real = [(word, i) for word, i in real if word]
         self._words = [word for word, _ in real]
@@ -127,3 +139,6 @@ class NGramSuggester:
             best = np.argsort(-likely, kind="stable")[:top_k]
             found.append([self._words[low + i] for i in best.tolist()])
         return found
+
+    def forget(self) -> None:
+        """As every suggester; nothing is kept."""

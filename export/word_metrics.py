@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from time import perf_counter
 
 from export.suggest import Suggester
 from export.words import Prompt
@@ -43,3 +45,14 @@ def keystroke_savings(
         waiting = [i for i in waiting if i not in taken]
         letters += 1
     return 1 - sum(needed) / sum(by_hand)
+
+
+def milliseconds_per_suggestion(suggester: Suggester, prompts: Sequence[Prompt], top_k: int = SUGGESTIONS) -> float:
+    """Median time for the suggestions at one place, whose context was not read before."""
+    times = []
+    for prompt in prompts:
+        suggester.forget()
+        began = perf_counter()
+        suggester.suggest([prompt], [""], top_k)
+        times.append(perf_counter() - began)
+    return statistics.median(times) * 1e3

@@ -15,7 +15,7 @@ from export.evaluate_language_model import (
     SampleSizes,
     bundle_nll,
     measure_language_model,
-    predictor_result,
+    perplexities,
 )
 from export.scoring import OpenBundle
 from export.words import TextSize, split_document
@@ -60,11 +60,11 @@ def test_a_document_costs_its_pieces_and_its_end(bundle: OpenBundle) -> None:
 
 def test_perplexity_is_per_unit_and_ends_are_paid_for() -> None:
     """Twelve bits over three words and one line end: 16 a word, 8 if the end counts as a unit."""
-    result = predictor_result("m", 12 * math.log(2), TextSize(units=3, ends=1, characters=12), 0, 0, 0)
+    result = perplexities(12 * math.log(2), TextSize(units=3, ends=1, characters=12))
 
-    assert result.perplexity == pytest.approx(16)
-    assert result.perplexity_with_ends == pytest.approx(8)
-    assert result.bits_per_character == pytest.approx(1)
+    assert result["perplexity"] == pytest.approx(16)
+    assert result["perplexity_with_ends"] == pytest.approx(8)
+    assert result["bits_per_character"] == pytest.approx(1)
 
 
 def test_a_quick_look_never_measures_more_than_the_whole() -> None:

@@ -13,6 +13,8 @@ from export.words import Prompt
 class Fixed:
     """Suggests the first words of a list that begin with what was typed."""
 
+    megabytes = 0.0
+
     def __init__(self, *words: str) -> None:
         self.words = words
         self.asked: list[str] = []
@@ -21,6 +23,9 @@ class Fixed:
         """As every suggester."""
         self.asked += typed
         return [[word for word in self.words if word.startswith(beginning)][:top_k] for beginning in typed]
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
 
 def prompts(*words: str) -> list[Prompt]:

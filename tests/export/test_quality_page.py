@@ -1,0 +1,118 @@
+"""Tests of ``export/quality_page.py`` and ``export/plots.py`` on made-up reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.behaviour import Case, Labels, judge
+from export.compare import ComparisonReport, ContenderResult
+from export.evaluate import Report
+from export.evaluate_language_model import CorpusResult, LanguageModelReport, PredictorResult
+from export.evaluate_sentiment import (
+    EVALUATION_SETS,
+    READ_SHARES,
+    SeedAnswer,
+    SentimentReport,
+    set_curves,
+    set_result,
+)
+from export.quality_page import markdown_table, quality_page, speed_panels, write_quality_page
+
+PNG = b"\x89PNG"
+
+
+def sentiment_report(name: str = "sentiment-en@1") -> Report:
+    """All parts of a sentiment bundle's report."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 300)
+    positive = np.clip(labels * 0.5 + rng.random((len(READ_SHARES), 300)) * 0.5, 0, 1)
+    steps = np.stack([1 - positive, positive], axis=2)
+    sets = [set_result(s, steps[-1], labels, set_curves(steps, labels)) for s in EVALUATION_SETS["en"][:4]]
+    seeds = [SeedAnswer(text="This movie is good", expected="positive", label="positive", probability=0.91)]
+    behaviour = judge([Case("negation", ("not | good",), Labels((0,)))], {"not | good": np.array([0.2, 0.8])})
+    contender = ContenderResult(name="VADER", accuracy={"a": 0.5}, macro_f1={"a": 0.4}, milliseconds=0.05, megabytes=18)
+    comparison = ComparisonReport(titles={"a": "Set A"}, rows={"a": 2000}, training_rows=9, contenders=[contender])
+    return Report(
+        model=name, task="sentiment", language="en", cell="gru", num_layers=1, hidden_size=256, parameters=1_900_000,
+        precision="float32", microseconds_per_token=11.2, sentiment=SentimentReport(sets=sets, seeds=seeds),
+        behaviour=behaviour, comparison=comparison,
+    )  # fmt: skip
+
+
+def language_model_report(name: str = "lm-zh@1", microseconds: float = 120.0) -> Report:
+    """A language model's report with one corpus."""
+    numbers = {"perplexity": 40.0, "perplexity_with_ends": 35.0, "bits_per_character": 5.1, "top1": 0.2, "top3": 0.3}
+    rows = [
+        PredictorResult(name=p, **numbers, keystroke_savings=0.4, milliseconds=3, megabytes=15)
+        for p in (name, "bigram KN")
+    ]
+    corpus = CorpusResult(corpus="kdconv", documents=5, units=700, words_asked=90, words_typed=40, predictors=rows)
+    report = LanguageModelReport(language="zh", unit="character", training_words=10, corpora=[corpus])
+    return Report(
+        model=name, task="language-model", language="zh", cell="lstm", num_layers=1, hidden_size=512, parameters=4_000_000,
+        precision="float32", microseconds_per_token=microseconds, language_model=report,
+    )  # fmt: skip
+
+
+def test_page_plots_and_results_are_written_together(tmp_path: Path) -> None:
+    """Each picture the page shows is there, and the numbers can be read again."""
+    write_quality_page(tmp_path, [sentiment_report(), language_model_report()])
+
+    page = (tmp_path / "quality.md").read_text(encoding="utf-8")
+    shown = [line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")]
+    assert len(shown) == 4
+    assert all((tmp_path / picture).read_bytes().startswith(PNG) for picture in shown)
+    results = json.loads((tmp_path / "quality/results.json").read_text(encoding="utf-8"))
+    assert [Report.model_validate(r).model for r in results] == ["sentiment-en@1", "lm-zh@1"]
+
+
+def test_a_later_run_replaces_its_own_models_and_keeps_the_others(tmp_path: Path) -> None:
+    """Models may be measured one by one."""
+    write_quality_page(tmp_path, [language_model_report(microseconds=120)])
+    write_quality_page(tmp_path, [sentiment_report()])
+    write_quality_page(tmp_path, [language_model_report(microseconds=99)])
+
+    page = (tmp_path / "quality.md").read_text(encoding="utf-8")
+    assert "## sentiment-en@1" in page
+    assert page.count("## lm-zh@1") == 1
+    assert "| 99 |" in page
+    assert "| 120 |" not in page
+
+
+def test_the_page_says_what_each_number_counts() -> None:
+    """Units, ends, what a word is, and which rows."""
+    page = quality_page([sentiment_report(), language_model_report()])
+
+    assert "per character that is no white space" in page
+    assert "one piece" in page
+    assert "2,000 of each set" in page
+    assert "“not \\| good” 80%" in page  # a bar in a text does not break the table
+
+
+def test_models_of_one_kind_share_a_panel() -> None:
+    """Sizes of one model are compared; the first is marked."""
+    panels = speed_panels([sentiment_report("a@1"), language_model_report(), sentiment_report("b@1")])
+
+    assert [[name for name, *_ in points] for points in panels.values()] == [["a@1", "b@1"], ["lm-zh@1"]]
+
+
+def test_a_table_has_as_many_cells_in_every_line() -> None:
+    """Line breaks in a cell become spaces."""
+    assert markdown_table(["a", "b"], [["x\ny", "1"]]) == "| a | b |\n| -- | --: |\n| x y | 1 |\n"
+
+
+def test_curves_end_at_the_whole_set() -> None:
+    """Coverage 1, all tokens read, shares of bins that sum to 1."""
+    report = sentiment_report().sentiment
+    assert report is not None
+    curves = report.sets[0].curves
+    assert curves is not None
+
+    assert curves.coverage[-1] == 1
+    assert curves.risk[-1] == pytest.approx(1 - report.sets[0].accuracy, abs=1e-4)
+    assert curves.accuracy_after[1.0] == pytest.approx(report.sets[0].accuracy, abs=1e-4)
+    assert sum(curves.bin_share) == pytest.approx(1, abs=1e-3)
