@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.completion import Completer
 from service.cpu import available_cpus
 from service.error_handlers import register_error_handlers
+from service.errors import BundleError
 from service.language_model import LanguageModel
 from service.metrics import Metrics, ModelMetrics
 from service.middleware import Phase, Readiness, RequestLayer
@@ -162,14 +163,17 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with drain_on_sigterm(readiness, settings.drain_delay_s):
-            registry = await asyncio.to_thread(
-                load_models,
-                settings.bundles,
-                engine_threads(settings),
-                settings.batching,
-                lambda model_id: ModelMetrics(metrics, model_id),
-                split=settings.workers >= available_cpus(),
-            )
+            try:
+                registry = await asyncio.to_thread(
+                    load_models,
+                    settings.bundles,
+                    engine_threads(settings),
+                    settings.batching,
+                    lambda model_id: ModelMetrics(metrics, model_id),
+                    split=settings.workers >= available_cpus(),
+                )
+            except BundleError as error:
+                raise error from None  # its message says all; the chain below it would bury that
             for model in registry:
                 manifest = model.manifest
                 metrics.model_info.read_from(lambda: 1.0, (model.id, manifest.task, manifest.language, manifest.cell))
