@@ -156,7 +156,12 @@ class Tokenizer:
             if self._unigram:
                 if after in BREAKS and _is_chinese(before) and before not in AROUND_NEGATIONS:
                     return i
-            elif before.isalnum() and (after in BREAKS or after.isspace()) and not _opens_line_break(text[:i]):
+            elif (
+                before.isalnum()
+                and (after in BREAKS or after.isspace())
+                and not _opens_line_break(text[:i])
+                and not _may_be_contraction(text[i:])
+            ):
                 return i
         return self._cut_inside_words(text) if self._unigram and len(text) > 4 * WINDOW else 0
 
@@ -215,6 +220,15 @@ def _plain(c: str) -> bool:
 def _opens_line_break(text: str) -> bool:
     """Whether the text ends in ``<br``, which a following blank does not end."""
     return unicodedata.normalize("NFKC", text[-3:]).lower() == "<br"
+
+
+def _may_be_contraction(text: str) -> bool:
+    """Whether the text begins as `` n't`` does, which is joined to the word before it."""
+    start = unicodedata.normalize("NFKC", text.lstrip()[:3]).lower().translate(_APOSTROPHES)
+    return "n't".startswith(start) or start.startswith("n't")
+
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘\u0091\u0092", "'"))
 
 
 def _byte_table() -> dict[str, int]:
