@@ -74,7 +74,8 @@ def evaluate_command(
 ) -> None:
     """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
     from export.baselines import MissingPackageError
-    from export.evaluate import Evaluation, EvaluationError, What, note_in_bundle
+    from export.card import note_in_bundle
+    from export.evaluate import Evaluation, EvaluationError, What
     from export.quality_page import write_quality_page
     from export.tables import print_report
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,10 @@ from pydantic import BaseModel, Field
 from rich.console import Console
 
 from export.behaviour import BehaviourReport, measure_behaviour
-from export.bundle import write_quality
 from export.compare import ComparisonReport, compare
 from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
 from export.scoring import OpenBundle, microseconds_per_token
-from models.checkpoint import METRICS_FILE, write_json
 
 BINARY = ["negative", "positive"]
 What = Literal["quality", "behaviour", "comparison", "all"]
@@ -59,15 +56,6 @@ class Report(BaseModel, frozen=True):
         """Flat metric names for the manifest."""
         parts = (self.sentiment, self.behaviour, self.language_model)
         return {name: value for part in parts if part is not None for name, value in part.quality().items()}
-
-
-def note_in_bundle(folder: Path, report: Report) -> None:
-    """Write the measures into the bundle's manifest and metrics, and what the model card shows of failures."""
-    write_quality(folder, report.quality())
-    if report.behaviour is not None:
-        path = folder / METRICS_FILE
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, metrics | {"behaviour": report.behaviour.model_dump(mode="json")})
 
 
 @dataclass

@@ -1,0 +1,140 @@
+"""Model card: what a bundle is, was trained on, is worth and gets wrong, as Markdown made from its manifest and metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from export.behaviour import BehaviourReport
+from export.bundle import write_quality
+from export.evaluate import Report
+from export.quality_page import behaviour_table, markdown_table
+from models.checkpoint import write_json
+from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest, load_manifest
+
+CARD_FILE = "MODEL_CARD.md"
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+INTENDED_USE = {
+    "sentiment": """Labels the sentiment of reviews, comments and other texts that judge something, and shows after every token how
+sure it is. Made for back ends that sort or watch many texts. It was trained with two labels: a text that judges nothing
+gets one of them all the same, with a probability nearer to one half. It is no judge of persons, and nothing of weight should
+hang on a single answer. Irony, quotations of other opinions and negation in unusual words mislead it; see the failures below.""",
+    "language-model": """Suggests the next word while someone types, and completes short texts. It knows the everyday language of its
+training corpora. It repeats what they say, knows nothing of the world, and what it writes may be false or offensive: show
+suggestions to the person who types, do not publish completions unread.""",
+}
+
+
+def note_in_bundle(folder: Path, report: Report) -> None:
+    """Write what was measured into the bundle's manifest and metrics, and its model card anew."""
+    write_quality(folder, report.quality())
+    if report.behaviour is not None:
+        path = folder / METRICS_FILE
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, metrics | {"behaviour": report.behaviour.model_dump(mode="json")})
+    write_card(folder)
+
+
+def write_card(folder: Path) -> None:
+    """Write the card of a bundle beside its manifest.
+
+    Raises:
+        BundleError: the manifest is missing or wrong.
+    """
+    path = folder / METRICS_FILE
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    megabytes = (folder / WEIGHTS_FILE).stat().st_size / 1e6
+    (folder / CARD_FILE).write_text(model_card(load_manifest(folder), metrics, megabytes), encoding="utf-8")
+
+
+def model_card(manifest: Manifest, metrics: dict[str, Any], megabytes: float) -> str:
+    """The card as Markdown.
+
+    Args:
+        manifest: of the bundle.
+        metrics: content of ``metrics.json``; what is missing there is left out.
+        megabytes: size of the weights file.
+    """
+    size = (
+        f"{manifest.cell.upper()}, {manifest.num_layers} × {manifest.hidden_size}, embedding {manifest.embedding_dim}"
+    )
+    about = [
+        ["task", manifest.task],
+        ["language", LANGUAGES[manifest.language]],
+        ["network", f"{size}, vocabulary {manifest.vocab_size:,}: {manifest.parameters:,} weights, {megabytes:.1f} MB"],
+        ["arithmetic", manifest.precision],
+        ["longest text", f"{manifest.max_tokens:,} tokens"],
+        ["state", f"{manifest.state_size * 4:,} bytes hold a text's whole past"],
+        ["created", manifest.created],
+    ]
+    if manifest.labels:
+        about.insert(1, ["labels", ", ".join(manifest.labels)])
+    parts = [
+        f"# {manifest.id}\n",
+        markdown_table(["", ""], about),
+        f"## Intended use\n\n{INTENDED_USE[manifest.task]}\n",
+        _training(manifest, metrics),
+        _quality(manifest),
+    ]
+    if "behaviour" in metrics:
+        report = BehaviourReport.model_validate(metrics["behaviour"])
+        parts.append(f"## Behaviour and known failures\n\n{behaviour_table(report)}\n{_failures(report)}")
+    parts += [_calibration(manifest), _parity(manifest)]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _training(manifest: Manifest, metrics: dict[str, Any]) -> str:
+    rows = [[s.name, f"{s.rows:,}" if s.rows else "", s.licence, s.source, s.citation] for s in manifest.training_data]
+    text = f"## Training\n\n{markdown_table(['corpus', 'texts', 'licence as stated', 'source', 'citation'], rows)}"
+    if "minutes" in metrics:
+        how = (
+            f"{metrics['minutes']:.0f} minutes on {metrics['device']}, seed {metrics['seed']}, torch {metrics['torch']}"
+        )
+        text += f"\nTrained in {how}, by the recipe `models/recipes/{manifest.name}.toml`.\n"
+    return text
+
+
+def _quality(manifest: Manifest) -> str:
+    if not manifest.quality:
+        return "## Quality\n\nNot measured yet: `rnnserve evaluate`.\n"
+    rows = [[name, f"{value:g}"] for name, value in manifest.quality.items() if not name.startswith("behaviour_")]
+    return f"## Quality\n\nMeasured through this bundle by `rnnserve evaluate`.\n\n{markdown_table(['measure', 'value'], rows)}"
+
+
+def _failures(report: BehaviourReport) -> str:
+    lines = []
+    for category in report.categories:
+        for failure in category.failures:
+            answers = "; ".join(f"“{t}” {p:.0%}" for t, p in zip(failure.texts, failure.positive, strict=True))
+            lines.append(f"- {category.category}: {answers} (expected: {failure.expected})")
+    return "More failures, with the probability of positive:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _calibration(manifest: Manifest) -> str:
+    if not manifest.labels:
+        return ""
+    return (
+        "## Calibration\n\n"
+        f"Probabilities are softmax(logits / {manifest.temperature:.3f}); the temperature has the least negative "
+        "log-likelihood on the dev parts, each corpus counting alike.\n"
+    )
+
+
+def _parity(manifest: Manifest) -> str:
+    parity = manifest.parity
+    rows = [
+        ["PyTorch to ONNX Runtime", f"{parity.max_error:.2g}", f"{parity.tolerance:g}"],
+        [
+            "alone and whole, to among others and in parts",
+            f"{parity.max_invariance_error:.2g}",
+            f"{parity.invariance_tolerance:g}",
+        ],
+    ]
+    files = [[name, f"`{digest}`"] for name, digest in manifest.files.items()]
+    return (
+        f"## Parity\n\nOver {len(parity.cases)} combinations of batch, length, chunking and state, torch {parity.torch}, "
+        f"ONNX Runtime {parity.onnxruntime}.\n\n{markdown_table(['difference', 'largest', 'tolerance'], rows)}\n"
+        f"{markdown_table(['file', 'SHA-256'], files)}"
+    )

@@ -1,0 +1,82 @@
+"""Tests of ``export/card.py`` on a tiny bundle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.behaviour import Case, Labels, judge
+from export.card import CARD_FILE, model_card, note_in_bundle, write_card
+from export.evaluate import Report
+from service.bundle import load_manifest, verify_files
+
+
+@pytest.fixture
+def folder(bundles: Path, tmp_path: Path) -> Path:
+    """A bundle that the test may write to."""
+    return Path(shutil.copytree(bundles / "sentiment-en", tmp_path / "sentiment-en"))
+
+
+def behaviour_report(folder: Path) -> Report:
+    manifest = load_manifest(folder)
+    behaviour = judge([Case("negation", ("not great",), Labels((0,)))], {"not great": np.array([0.1, 0.9])})
+    about = manifest.model_dump(
+        include={"task", "language", "cell", "num_layers", "hidden_size", "parameters", "precision"}
+    )
+    return Report(model=manifest.id, behaviour=behaviour, **about)
+
+
+def test_a_card_tells_what_was_measured_and_what_fails(folder: Path) -> None:
+    """The failing text, its probability and what was expected; the bundle stays valid."""
+    note_in_bundle(folder, behaviour_report(folder))
+
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "negation: “not great” 90% (expected: negative)" in card
+    verify_files(folder, load_manifest(folder))
+
+
+def test_measures_of_different_runs_are_kept_side_by_side(folder: Path) -> None:
+    """The behavioural suite does not wipe out the accuracies."""
+    manifest = load_manifest(folder)
+    (folder / "manifest.json").write_text(manifest.model_copy(update={"quality": {}}).model_dump_json())
+    (folder / "metrics.json").write_text('{"quality": {"sst2_test_accuracy": 0.5}}')
+
+    note_in_bundle(folder, behaviour_report(folder))
+
+    assert load_manifest(folder).quality == {"sst2_test_accuracy": 0.5, "behaviour_negation": 0.0}
+
+
+def test_a_card_names_data_with_licences_calibration_and_parity(folder: Path) -> None:
+    """All of it from the manifest, also where nothing was measured yet."""
+    source = {
+        "name": "imdb",
+        "licence": "not stated",
+        "source": "aclImdb",
+        "citation": "Maas et al. 2011",
+        "rows": 24136,
+    }
+    manifest = type(load_manifest(folder)).model_validate(
+        load_manifest(folder).model_dump() | {"training_data": [source], "quality": {}}
+    )
+
+    card = model_card(manifest, {}, 3.7)
+
+    assert "| imdb | 24,136 | not stated | aclImdb | Maas et al. 2011 |" in card
+    assert "logits / 1.300" in card
+    assert f"{manifest.parity.max_error:.2g}" in card
+    assert manifest.files["model.safetensors"] in card
+    assert "Not measured yet" in card
+
+
+def test_a_language_model_s_card_has_no_calibration(bundles: Path, tmp_path: Path) -> None:
+    """It predicts no label."""
+    folder = Path(shutil.copytree(bundles / "lm-zh", tmp_path / "lm-zh"))
+
+    write_card(folder)
+
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "Chinese" in card
+    assert "Calibration" not in card
