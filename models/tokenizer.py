@@ -80,10 +80,13 @@ def english_normalizer(lowercase: bool) -> normalizers.Normalizer:
 
 
 def chinese_normalizer(lowercase: bool) -> normalizers.Normalizer:
-    """NFKC, full-width punctuation after Chinese, no spaces between Chinese characters, ``▁`` for the others."""
+    """NFKC, full-width punctuation after Chinese, no spaces between Chinese characters, ``▁`` for the others.
+
+    With ``lowercase`` (classifiers) blanks around the text mean nothing.
+    """
     steps: list[normalizers.Normalizer] = [normalizers.NFKC(), *_replacements(WINDOWS_1252)]
     if lowercase:
-        steps.append(normalizers.Lowercase())
+        steps += [normalizers.Lowercase(), normalizers.Strip()]
     steps += [normalizers.Replace(Regex(AFTER_CHINESE + ("\\" + half)), full) for half, full in FULL_WIDTH.items()]
     steps += [normalizers.Replace(Regex(r"(?<=\p{Han})\s+(?=\p{Han})"), ""), normalizers.Replace(Regex(r"\s+"), "▁")]
     return normalizers.Sequence(steps)
