@@ -20,7 +20,7 @@ VOCAB = 40
 
 
 def make(folder: Path, cell: str = "lstm", num_layers: int = 2) -> CheckpointConfig:
-    trunk = TrunkConfig(cell=cell, vocab_size=VOCAB, embedding_dim=8, hidden_size=16, num_layers=num_layers)  # type: ignore[arg-type]
+    trunk = TrunkConfig(cell=cell, vocab_size=VOCAB, embedding_dim=8, hidden_size=16, num_layers=num_layers)
     config = CheckpointConfig(
         name="tiny", task="sentiment", language="en", classifier=ClassifierConfig(trunk=trunk, pools=("last", "mean"))
     )
@@ -48,7 +48,7 @@ def test_int8_rows_are_bit_for_bit_independent_of_batch_mates_padding_and_chunks
         alone_state, alone = run(ids[row : row + 1, :length], lengths[row : row + 1], start[row : row + 1], 1)
         np.testing.assert_array_equal(alone_state[0], together_state[row])
         np.testing.assert_array_equal(alone[0], together[row])
-    state = start[:1]
+    state, logits = start[:1], together[:0]
     for position in range(12):
         state, logits = run(ids[:1, position : position + 1], np.array([1]), state, 1)
     np.testing.assert_array_equal(state, together_state[:1])
@@ -60,7 +60,7 @@ def test_int8_stays_near_float32(tmp_path: Path) -> None:
     config = make(tmp_path)
     results = []
     for precision in ("float32", "int8"):
-        save_graph(build_graph(config, tmp_path / "model.safetensors", precision), tmp_path / "model.onnx")  # type: ignore[arg-type]
+        save_graph(build_graph(config, tmp_path / "model.safetensors", precision), tmp_path / "model.onnx")
         state = np.zeros((4, config.classifier.state_size if config.classifier else 0), np.float32)
         ids = np.random.default_rng(1).integers(0, VOCAB, (4, 20))
         results.append(open_graph(tmp_path / "model.onnx")(ids, np.full(4, 20), state, 20)[1])

@@ -54,11 +54,12 @@ def test_parts_of_a_text_settle_into_the_pieces_of_the_whole(
     key: tuple[str, bool], parts: list[str], reserve: bool
 ) -> None:
     """Wherever a text is cut, even inside a word or a character sequence, its pieces are the whole text's."""
-    tokenizer, final, tail = TOKENIZERS[key], [], ""
+    tokenizer = TOKENIZERS[key]
+    final: list[int] = []
+    settled = tokenizer.settle("", at_start=True)
     for part in parts:
-        settled = tokenizer.settle(tail + part, at_start=not final, reserve=reserve)
+        settled = tokenizer.settle(settled.tail + part, at_start=not final, reserve=reserve)
         final += settled.final.ids
-        tail = settled.tail
 
     assert final + settled.unsettled.ids == tokenizer.encode("".join(parts)).ids
 
@@ -94,12 +95,13 @@ def test_parts_of_a_text_settle_into_the_pieces_of_the_whole(
 )
 def test_long_chinese_text_without_marks_still_settles(key: tuple[str, bool], words: list[str]) -> None:
     """Where no punctuation ends a clause, the tail stays short all the same and the pieces stay the whole's."""
-    tokenizer, final, tail, text = TOKENIZERS[key], [], "", "".join(words)
+    tokenizer, text = TOKENIZERS[key], "".join(words)
+    final: list[int] = []
+    settled = tokenizer.settle("", at_start=True)
     for start in range(0, len(text), 7):
-        settled = tokenizer.settle(tail + text[start : start + 7], at_start=not final)
+        settled = tokenizer.settle(settled.tail + text[start : start + 7], at_start=not final)
         final += settled.final.ids
-        tail = settled.tail
-        assert len(tail) <= MAX_TAIL_CHARACTERS
+        assert len(settled.tail) <= MAX_TAIL_CHARACTERS
 
     assert final + settled.unsettled.ids == tokenizer.encode(text).ids
 
