@@ -94,7 +94,7 @@ def evaluate_command(
     except (BundleError, CorpusError, EvaluationError, MissingPackageError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from error
-    if everything:
+    if everything and limit is None:
         write_quality_page(docs, reports)
         console.print(f"wrote {docs / 'quality.md'}", highlight=False)
     if as_json:

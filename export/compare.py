@@ -57,7 +57,7 @@ def compare(
         bundle: a sentiment model.
         data: the corpora folder.
         sets: what to measure on; ``ROWS`` are drawn from each.
-        limit: fewer rows than that, also of training.
+        limit: fewer rows than that.
         say: told what is being done.
 
     Raises:
