@@ -38,6 +38,7 @@ def train_command(
     data: Annotated[Path | None, typer.Option(help="The corpora folder, or a data pack.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Your own CSV or JSONL with the columns text and label.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model, instead of the recipe's.")] = None,
+    language: Annotated[str | None, typer.Option(help="en or zh, instead of the recipe's.")] = None,
     init: Annotated[
         Path | None, typer.Option(help="Start from this checkpoint or bundle: its tokenizer and weights.")
     ] = None,
@@ -54,8 +55,9 @@ def train_command(
         torch.set_num_threads(threads)
     try:
         chosen = load_recipe(find_recipe(recipe))
-        if name:
-            chosen = chosen.renamed(name)
+        changes = {key: value for key, value in (("name", name), ("language", language)) if value}
+        if changes:
+            chosen = chosen.changed(changes)
         with corpora_folder(data) as folder:
             train(Run(chosen, folder, out, seed, device, max_minutes, texts, init, console))
     except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:

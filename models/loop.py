@@ -38,6 +38,7 @@ class Saved(BaseModel, frozen=True):
     recipe: dict[str, Any]
     seed: int
     texts: str | None = None
+    init: str | None = None
     stage: str
     step: int
     elapsed_s: float  # in this stage
@@ -98,8 +99,8 @@ class Run:
             )
         except (OSError, SafetensorError, KeyError, ValidationError) as error:
             raise TrainingError(f"{path}: cannot go on from it ({error}); delete it to start over") from error
-        if (saved.recipe, saved.seed, saved.texts) != (self._recipe_as_saved(), self.seed, self._texts_as_saved()):
-            self.say(f"{path} is of another recipe, seed or text file: starting over")
+        if any(getattr(saved, name) != value for name, value in self.identity().items()):
+            self.say(f"{path} is of another recipe, seed, text file or start: starting over")
             return
         self.saved, self.finished = saved, dict(saved.finished)
         self.began -= saved.spent_s
@@ -109,12 +110,14 @@ class Run:
         document = json.loads((self.out / "resume.json").read_text(encoding="utf-8"))
         return Saved(**document, spent_s=document["elapsed_s"], finished={})
 
-    def _recipe_as_saved(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.recipe.model_dump_json())
-        return document
-
-    def _texts_as_saved(self) -> str | None:
-        return None if self.own_texts is None else self.own_texts.name
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same, as it is saved."""
+        return {
+            "recipe": json.loads(self.recipe.model_dump_json()),
+            "seed": self.seed,
+            "texts": None if self.own_texts is None else self.own_texts.name,
+            "init": None if self.init is None else self.init.name,
+        }
 
 
 class Schedule:
@@ -267,9 +270,7 @@ class Stage:
         if self.run.device != "cpu":
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         saved = Saved(
-            recipe=self.run._recipe_as_saved(),
-            seed=self.run.seed,
-            texts=self.run._texts_as_saved(),
+            **self.run.identity(),
             stage=self.name,
             step=self.step,
             elapsed_s=self.elapsed_s,

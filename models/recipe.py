@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -108,16 +109,16 @@ class Recipe(Section):
     language_model: LanguageModelSection | None = None
     classifier: ClassifierSection | None = None
 
-    def renamed(self, name: str) -> Recipe:
-        """The same recipe for a model of another name.
+    def changed(self, fields: Mapping[str, str]) -> Recipe:
+        """The same recipe with other top-level fields, for instance another name.
 
         Raises:
-            RecipeError: a name that no model can have.
+            RecipeError: a value that the field cannot have.
         """
         try:
-            return Recipe.model_validate(self.model_dump() | {"name": name})
+            return Recipe.model_validate(self.model_dump() | dict(fields))
         except ValidationError as error:
-            raise RecipeError(f"the name {name!r} does not match {NAME}") from error
+            raise RecipeError(_first_fault(error)) from error
 
     @model_validator(mode="after")
     def _stages_fit_the_task(self) -> Recipe:
@@ -152,6 +153,10 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the recipe"
-        raise RecipeError(f"{path}: {where}: {first['msg']}") from error
+        raise RecipeError(f"{path}: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the recipe"
+    return f"{where}: {first['msg']}"

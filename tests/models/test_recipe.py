@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,8 +78,14 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "absent.toml")
 
 
-def test_a_recipe_takes_another_name_only_if_a_model_can_have_it(make_recipe: Callable[..., Recipe]) -> None:
-    """The name becomes a folder, an id on the wire and a label in metrics."""
-    assert make_recipe().renamed("my-model").name == "my-model"
-    with pytest.raises(RecipeError, match=re.escape("'../x'")):
-        make_recipe().renamed("../x")
+def test_a_recipe_takes_another_name_or_language_if_a_model_can_have_it(make_recipe: Callable[..., Recipe]) -> None:
+    """The name becomes a folder, an id on the wire and a label in metrics; corpora have a language."""
+    own = make_recipe(data={})
+
+    assert own.changed({"name": "my-model", "language": "zh"}) == make_recipe(language="zh", name="my-model", data={})
+    with pytest.raises(RecipeError, match="name: "):
+        own.changed({"name": "../x"})
+    with pytest.raises(RecipeError, match="language: "):
+        own.changed({"language": "fr"})
+    with pytest.raises(RecipeError, match="no corpus 'sst2' in zh"):
+        make_recipe().changed({"language": "zh"})

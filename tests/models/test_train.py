@@ -338,7 +338,7 @@ def test_another_recipe_or_seed_starts_over_and_says_so(
 
     train(run)
 
-    assert "is of another recipe, seed or text file: starting over" in said(run)
+    assert "is of another recipe, seed, text file or start: starting over" in said(run)
     assert "going on" not in said(run)
 
 
