@@ -39,7 +39,7 @@ def test_every_dependency_is_pinned() -> None:
     """An install with constraints.txt gives the versions that were tested, today and in a year."""
     project = read_project()
     extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
-    wanted = {re.split(r"[\[<>=;]", line)[0] for line in itertools.chain(project["dependencies"], extras)}
+    wanted = {re.split(r"[\[<>=;]", line)[0].lower() for line in itertools.chain(project["dependencies"], extras)}
     pinned = set(
         re.findall(r"^([a-z0-9-]+)==\S+$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     )
