@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -146,6 +147,12 @@ def spare_the_garbage_collector() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
+def return_freed_memory() -> None:
+    """Give back what loading the models has left: 16 MB for the four shipped ones. Only the GNU C library keeps it."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
     """The service as an ASGI application; models load when its lifespan starts.
 
@@ -186,6 +193,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
             app.state.next_word = NextWordPredictor(registry, language_models, settings.limits, metrics)
             if own_process:
                 spare_the_garbage_collector()
+                return_freed_memory()
             leaving_numbers = asyncio.create_task(worker_metrics.leave_numbers())
             readiness.phase = Phase.READY
             try:
