@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := pyproject.toml constraints.txt
 PEERS := fastapi litserve mosec mlserver
 
-.PHONY: help serve test check format docker bench bench-peers clean
+.PHONY: help serve test train-tools check format docker bench bench-peers clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,8 @@ serve: $(VENV)/.installed  ## start the service: make serve [HOST=127.0.0.1] [PO
 
 test: $(VENV)/.installed-dev  ## run the tests: make test [ARGS="-k sentiment"]
 	$(BIN)/python -m pytest $(ARGS)
+
+train-tools: $(VENV)/.installed-train  ## add PyTorch and what training needs to .venv
 
 check: $(VENV)/.installed-dev  ## formatting, lint and types, as pre-commit and CI run them
 	$(BIN)/ruff format --check .
@@ -55,10 +57,15 @@ $(VENV)/.installed: $(LOCK) | $(BIN)/python
 	@$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+$(VENV)/.installed-train: $(LOCK) | $(BIN)/python
+	@echo 'Installing the training tools into $(VENV) (once; with torch) ...'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $(VENV)/.installed $@
+
 $(VENV)/.installed-dev: $(LOCK) | $(BIN)/python
 	@echo 'Installing the test and training tools into $(VENV) (once; with torch) ...'
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $(VENV)/.installed $@
+	@touch $(VENV)/.installed $(VENV)/.installed-train $@
 
 # Each server under comparison has an environment of its own: their requirements exclude each other.
 benchmarks/.venvs/%/.installed: benchmarks/peers/requirements/%.txt
