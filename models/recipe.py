@@ -91,8 +91,8 @@ class ClassifierSection(Section):
     row_dropout: float = Field(default=0.05, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     head_dropout: tuple[float, float] = (0.4, 0.1)
-    class_weights: bool = Field(
-        default=False, description="Weigh classes within each corpus, n / (2 n_class), clipped to 0.3..4."
+    class_weights: tuple[str, ...] = Field(
+        default=(), description="Corpora within which classes are weighed, n / (2 n_class), clipped to 0.3..4."
     )
 
 

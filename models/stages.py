@@ -157,9 +157,7 @@ def train_classifier(
         raise CorpusError("no labelled text with a token in it")
     encoded = [ids for ids, _ in kept]
     labels = torch.tensor([example.label for _, example in kept])
-    weights = torch.ones(len(kept))
-    if section.class_weights:
-        weights = torch.tensor(class_weights([example for _, example in kept]))
+    weights = torch.tensor(class_weights([example for _, example in kept], section.class_weights))
     lengths = [min(len(ids), section.cut_tokens) for ids in encoded]
     batches = bucketed_batches(lengths, section.max_rows, section.max_tokens, np.random.default_rng(0))
     steps = int(len(batches) * section.epochs)
@@ -199,14 +197,20 @@ def cut(ids: IdArray, most: int, keep_end: bool) -> IdArray:
     return ids[-most:] if keep_end else ids[:most]
 
 
-def class_weights(examples: Sequence[Example]) -> list[float]:
-    """Weights n / (2 n_class) within each source, clipped to 0.3..4: a lopsided corpus does not become a prior."""
+def class_weights(examples: Sequence[Example], sources: Sequence[str]) -> list[float]:
+    """Weights n / (2 n_class) within each of the sources, clipped to 0.3..4: there a lopsided corpus does not become a prior.
+
+    Examples of other sources weigh 1: what is likelier there is likelier among the users' texts, too.
+    """
     counts: dict[tuple[str, int], int] = {}
     totals: dict[str, int] = {}
     for e in examples:
         counts[e.source, e.label] = counts.get((e.source, e.label), 0) + 1
         totals[e.source] = totals.get(e.source, 0) + 1
-    return [min(4.0, max(0.3, totals[e.source] / (2 * counts[e.source, e.label]))) for e in examples]
+    return [
+        min(4.0, max(0.3, totals[e.source] / (2 * counts[e.source, e.label]))) if e.source in sources else 1.0
+        for e in examples
+    ]
 
 
 def layerwise(model: Classifier, rate: float, pretrained: bool) -> list[dict[str, Any]]:

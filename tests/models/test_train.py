@@ -485,8 +485,9 @@ def test_class_weights_balance_each_source_within_bounds() -> None:
     even = [Example("", 0, "a"), Example("", 1, "a"), Example("", 1, "a")]
     lopsided = [Example("", 0, "b"), *([Example("", 1, "b")] * 99)]
 
-    assert class_weights(even) == [1.5, 0.75, 0.75]
-    assert class_weights(lopsided)[:2] == [4.0, pytest.approx(0.505, abs=0.001)]
+    assert class_weights(even, ["a"]) == [1.5, 0.75, 0.75]
+    assert class_weights(lopsided, ["a", "b"])[:2] == [4.0, pytest.approx(0.505, abs=0.001)]
+    assert class_weights(even, ["b"]) == [1.0, 1.0, 1.0]
 
 
 def test_lower_layers_learn_more_slowly_after_pretraining() -> None:
