@@ -37,7 +37,7 @@ names and typing errors ask for the right order, or for the same label. The exam
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and
 trained on the same {training_rows} rows as the model (without its templates); the lexicons need no training and are cut at
-the middle of their range. Time is the median for one text alone on one core; memory is what a Python process gains by
+the middle of their range (SnowNLP's makers trained it on shopping reviews, which may hold some of these rows). Time is the median for one text alone on one core; memory is what a Python process gains by
 answering one text, its libraries included.
 """
 

@@ -28,7 +28,7 @@ def print_report(console: Console, report: Report) -> None:
 
 
 def _print_sentiment(console: Console, report: SentimentReport) -> None:
-    table = numeric_table("set", ["rows", "accuracy", "macro-F1", "macro rec.", "ECE", "NLL"])
+    table = numeric_table("set", ["rows", "accuracy", "macro-F1", "macro-R", "ECE", "NLL"])
     for s in report.sets:
         shares = (f"{value:.2%}" for value in (s.accuracy, s.macro_f1, s.macro_recall, s.ece))
         table.add_row(s.title, f"{s.rows:,}", *shares, f"{s.nll:.3f}")
