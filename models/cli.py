@@ -68,7 +68,7 @@ def train_command(
 def pack_command(
     recipes: Annotated[list[str], typer.Argument(help="Names of recipes, or TOML files.")],
     data: Annotated[Path, typer.Option(help="The corpora folder.")],
-    out: Annotated[Path, typer.Option(help="The file to write, for instance sentiment-en.tar.xz.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for instance sentiment-en.tar.bz2.")],
     max_mb: Annotated[float, typer.Option(min=0.001, help="Refuse to write a larger file.")] = 40.0,
 ) -> None:
     """Put what recipes read into one small file, which `rnnserve train --data FILE` reads on any machine."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from typer.testing import CliRunner, Result
 from models.checkpoint import load_checkpoint
 from rnnserve import build
 
+ROOT = Path(__file__).resolve().parents[2]
 runner = CliRunner()
 
 RECIPE = """
@@ -63,11 +67,11 @@ def test_train_writes_a_checkpoint_of_the_given_name(
 
 def test_train_reads_a_pack(rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path) -> None:
     """Pack here, train there."""
-    packed = rnnserve("data", "pack", recipe, "--data", corpora, "--out", tmp_path / "tiny.tar.xz")
-    trained = rnnserve("train", recipe, "--data", tmp_path / "tiny.tar.xz", "--out", tmp_path / "out")
+    packed = rnnserve("data", "pack", recipe, "--data", corpora, "--out", tmp_path / "tiny.tar.bz2")
+    trained = rnnserve("train", recipe, "--data", tmp_path / "tiny.tar.bz2", "--out", tmp_path / "out")
 
     assert packed.exit_code == 0
-    assert "tiny.tar.xz: 0.0 MB" in message(packed)
+    assert "tiny.tar.bz2: 0.0 MB" in message(packed)
     assert trained.exit_code == 0
     load_checkpoint(tmp_path / "out")
 
@@ -83,6 +87,15 @@ def test_train_reads_a_users_own_texts(rnnserve: Callable[..., Result], recipe: 
 
     assert result.exit_code == 0
     assert load_checkpoint(tmp_path / "out")[0].training_data[0].licence == "the owner's"
+
+
+def test_waiting_threads_leave_the_cores_to_others() -> None:
+    """OpenMP's policy is set before PyTorch is first imported, and a user's own choice is kept."""
+    probe = "import models, os, sys; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+        output = subprocess.check_output([sys.executable, "-c", probe], env=environment, cwd=ROOT, text=True)
+        assert output == f"False {expected}\n"
 
 
 @pytest.mark.parametrize(
