@@ -92,11 +92,7 @@ class Run:
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
-            saved = (
-                Saved.model_validate_json(metadata["progress"])
-                if "progress" in metadata
-                else self._saved_as_two_files()
-            )
+            saved = Saved.model_validate_json(metadata["progress"])
         except (OSError, SafetensorError, KeyError, ValidationError) as error:
             raise TrainingError(f"{path}: cannot go on from it ({error}); delete it to start over") from error
         if any(getattr(saved, name) != value for name, value in self.identity().items()):
@@ -104,11 +100,6 @@ class Run:
             return
         self.saved, self.finished = saved, dict(saved.finished)
         self.began -= saved.spent_s
-
-    def _saved_as_two_files(self) -> Saved:
-        """How runs were saved before 0.1.0."""
-        document = json.loads((self.out / "resume.json").read_text(encoding="utf-8"))
-        return Saved(**document, spent_s=document["elapsed_s"], finished={})
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same, as it is saved."""
@@ -300,8 +291,7 @@ class Stage:
             moments.setdefault(int(index), {})[name] = value.cpu() if name == "step" else value
         self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.carried |= _under("carried.", tensors)
-        if "random.cpu" in tensors:
-            torch.set_rng_state(tensors["random.cpu"].cpu())
+        torch.set_rng_state(tensors["random.cpu"].cpu())
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"].cpu())
         self.step, self.elapsed_s, self.tokens = saved.step, saved.elapsed_s, saved.tokens
