@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import typer
 
@@ -13,7 +14,7 @@ import service.cli
 
 SERVING_COMMANDS = frozenset({"serve", "predict", "models"})
 TRAINING_COMMANDS = ("train", "evaluate", "export", "data", "compare-cells")
-NO_TORCH = "This command needs PyTorch: pip install 'rnnserve[train]'"
+NO_TORCH = "This command needs the training tools: make train-tools"
 USAGE_ERROR = 2
 
 
@@ -47,6 +48,9 @@ def build(command: str | None = None) -> typer.Typer:
         for name in TRAINING_COMMANDS:
             options = {"allow_extra_args": True, "ignore_unknown_options": True}
             app.command(name, context_settings=options)(missing_torch(name))
+    checkout = str(Path(__file__).resolve().parent)
+    if checkout not in sys.path:  # the benchmarks are not installed: they belong to a checkout
+        sys.path.append(checkout)
     if has("benchmarks.cli"):
         app.add_typer(import_module("benchmarks.cli").app)
     return app

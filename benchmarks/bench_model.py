@@ -33,7 +33,7 @@ def bench_bundle() -> Path:
     try:
         _make(folder)
     except ModuleNotFoundError as error:
-        raise ServerFailedError("making the benchmark's model needs PyTorch: pip install 'rnnserve[train]'") from error
+        raise ServerFailedError("making the benchmark's model needs PyTorch: make train-tools") from error
     return folder
 
 

@@ -62,3 +62,13 @@ def test_torch_is_in_the_training_extra_only() -> None:
 
     assert not any(line.startswith("torch") for line in project["dependencies"])
     assert any(line.startswith("torch==") for line in project["optional-dependencies"]["train"])
+
+
+def test_a_checkout_has_the_benchmarks_from_any_folder(tmp_path: Path) -> None:
+    """They are not installed, and `rnnserve bench` is what the Makefile calls."""
+    command = [sys.executable, str(ROOT / "rnnserve.py"), "bench", "--help"]
+
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+    assert "peers" in answer.stdout
