@@ -26,6 +26,21 @@ _CHINESE = tuple("的一是不了在人有我他这个们中来上大为和国�
 
 
 @cache
+# What people type: next-word prediction is measured on language, since no model knows the made-up words of the others.
+EVERYDAY = (
+    "I would like to see the new movie tomorrow, but I do not know who is in it.",
+    "Have you read any good books lately? I am looking for something funny to take on holiday.",
+    "We could meet at the station at six and have dinner before the concert starts.",
+    "My sister just started a new job in the city and she really likes the people there.",
+    "The weather was terrible all week, so we stayed at home and watched old films together.",
+    "Can you tell me how to get to the nearest bus stop from here, please?",
+    "I have never been a big fan of football, but my whole family loves to watch it.",
+    "She said that the restaurant was a bit expensive, although the food was really good.",
+    "Do you think that they will ever make another season of that show?",
+    "It took me almost two hours to get home last night because of the traffic.",
+)
+
+
 def vocabulary(size: int, seed: int = 0) -> tuple[str, ...]:
     """``size`` different words: common English ones first, then words made of syllables."""
     rng = np.random.default_rng(seed)

@@ -151,5 +151,6 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the core to others
+    options.enable_cpu_mem_arena = False  # it keeps the memory of the largest batch for ever and saves 1 % of the time
     options.log_severity_level = 3
     return options
