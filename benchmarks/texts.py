@@ -25,7 +25,6 @@ _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "nd", "st", "ng", "ck", "rt"
 _CHINESE = tuple("的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里")
 
 
-@cache
 # What people type: next-word prediction is measured on language, since no model knows the made-up words of the others.
 EVERYDAY = (
     "I would like to see the new movie tomorrow, but I do not know who is in it.",
@@ -41,6 +40,7 @@ EVERYDAY = (
 )
 
 
+@cache
 def vocabulary(size: int, seed: int = 0) -> tuple[str, ...]:
     """``size`` different words: common English ones first, then words made of syllables."""
     rng = np.random.default_rng(seed)
