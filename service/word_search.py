@@ -432,7 +432,8 @@ class WordSearch:
         ids = np.flatnonzero(probabilities > max(self._limits.min_branch * total, 0.0))
         kept = probabilities[ids].astype(np.float64)
         order = np.argsort(-kept, kind="stable")
-        self._lost += spelling.mass * max(total - float(kept.sum()), 0.0)
+        if len(ids) < np.count_nonzero(probabilities):  # else the difference would be rounding alone
+            self._lost += spelling.mass * max(total - float(kept.sum()), 0.0)
         self._push(spelling, ids[order], kept[order] * spelling.mass)
 
     def _push(self, spelling: _Spelling, ids: IntArray, masses: NDArray[np.float64]) -> None:
@@ -450,7 +451,7 @@ class WordSearch:
         else:
             heapq.heappop(self._queue)
         mass = float(masses[rank])
-        self._waiting -= mass
+        self._waiting = self._waiting - mass if self._queue else 0.0  # no rounding may stay behind as mass
         return self._extend(spelling, int(ids[rank]), mass)
 
     def _extend(self, spelling: _Spelling, token: int, mass: float) -> _Spelling:

@@ -184,6 +184,15 @@ def test_probabilities_equal_enumeration(case: tuple[TinyModel, PieceTable, Word
     assert sum(c.probability for c in words.candidates) + words.no_word == pytest.approx(1.0, abs=1e-5)
 
 
+def test_text_that_no_piece_can_finish_leaves_no_mass_behind() -> None:
+    """Rounding is not probability: where every spelling ends nowhere, nothing is left unexplored."""
+    table = table_of(["影".encode(), b"\xe7", b"\x94", b"\xe7"], spaced=False)
+
+    for seed in range(40):
+        words = search(TinyModel(table.size, seed), table, UnspacedReader("电"), 5, EXHAUSTIVE)
+        assert (words.candidates, words.unexplored) == ([], 0.0)
+
+
 @given(cases(), st.integers(1, 4), st.integers(0, 12), st.sampled_from([0.0, 1e-3, 0.05]))
 @settings(max_examples=150, deadline=None)
 def test_a_bounded_search_brackets_the_true_probability(
