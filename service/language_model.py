@@ -27,7 +27,7 @@ NEVER_GENERATED = (PAD_ID, START_ID)
 CHECKPOINT_TOKENS = 256
 MAX_CHECKPOINT = 2048  # tokens; further on only the end is kept: an entry holds its ids too
 
-MAX_KNOWN_BYTES = 8_000_000  # of logits kept beside the states, 48 KB each for 12,000 pieces
+MAX_KNOWN_BYTES = 4_000_000  # of logits kept beside the states, 48 KB each for 12,000 pieces
 ID_BYTES = array("I").itemsize
 MAX_KNOWN_TOKENS = 8192  # of a text whose logits are kept: its ids are its key
 

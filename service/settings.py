@@ -53,7 +53,7 @@ class LimitSettings(Section):
 class StateCacheSettings(Section):
     """The states that language models keep between requests."""
 
-    max_bytes: int = Field(default=16_000_000, ge=0, description="Of each language model's cache; 0 turns it off.")
+    max_bytes: int = Field(default=8_000_000, ge=0, description="Of each language model's cache; 0 turns it off.")
 
 
 class StateTokenSettings(Section):
