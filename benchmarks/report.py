@@ -174,7 +174,7 @@ def _peer_parts(results: Results) -> list[str]:
         "## The same model behind other servers",
         f"{sentence(results['machine'])}. Server and load generator share the cores.",
         f"Model: {model['cell'].upper()} {model['num_layers']}×{model['hidden_size']}, embedding {model['embedding_dim']}, "
-        f"{model['vocab_size']:,} pieces, random weights; the same graph file, tokeniser and session options everywhere. "
+        f"{model['vocab_size']:,} pieces, random weights, int8 with a pinned range; the same graph file, tokeniser and session options everywhere. "
         f"{results['texts']['count']:,} made texts, lengths log-normal with a mean of {results['texts']['mean_words']} words. "
         f"{plan['rounds']} rounds in rotating order, {plan['seconds']:g} s each after {plan['warmup_s']:g} s of warm-up, keep-alive. "
         f"Every answer of every server to every text was compared with the bare loop's before the load, and {compared:,} more "
