@@ -147,6 +147,16 @@ def spare_the_garbage_collector() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
+def share_memory_arenas() -> None:
+    """Let all threads allocate from two arenas: with one for each, 30 MB more lie about. GNU C library only.
+
+    To be called before threads are started.
+    """
+    m_arena_max = -8  # malloc.h
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(m_arena_max, 2)
+
+
 def return_freed_memory() -> None:
     """Give back what loading the models has left: 16 MB for the four shipped ones. Only the GNU C library keeps it."""
     with suppress(OSError, AttributeError):  # another C library
@@ -218,4 +228,5 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
 
 def create_app_from_environment() -> FastAPI:
     """What ``serve`` names to its worker processes."""
+    share_memory_arenas()
     return create_app(load_settings(), own_process=True)
