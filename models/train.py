@@ -79,7 +79,7 @@ def train(run: Run) -> dict[str, Any]:
         name=recipe.name,
         task=recipe.task,
         language=recipe.language,
-        training_data=(*(start.config.training_data if start else ()), *used, *text_used),
+        training_data=_all_uses(start, used, text_used),
     )
     if recipe.classifier is None and language_model is not None:
         save_checkpoint(
@@ -107,6 +107,14 @@ def train(run: Run) -> dict[str, Any]:
     (run.out / RESUME_FILE).unlink(missing_ok=True)
     run.say(f"wrote {run.out}")
     return metrics
+
+
+def _all_uses(start: _Start | None, *uses: Sequence[DataUse]) -> tuple[DataUse, ...]:
+    """What the checkpoint to start from was trained on, then what came now; a corpus used twice stands once."""
+    by_name = {use.name: use for use in (start.config.training_data if start else ())}
+    for use in (use for several in uses for use in several):
+        by_name[use.name] = use
+    return tuple(by_name.values())
 
 
 def _metrics(run: Run, start: _Start | None) -> dict[str, Any]:
