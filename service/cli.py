@@ -256,14 +256,14 @@ def models(as_json: AsJson = False, bundles: Bundles = None) -> None:
         typer.echo(json.dumps([_summary(manifest) for manifest in manifests], ensure_ascii=False))
         return
     table = Table()
-    for column in ("model", "task", "language", "cell", "weights", "vocabulary"):
-        table.add_column(column, no_wrap=column in {"model", "task", "cell"})
-    table.add_column("quality")
+    for column in ("model", "task", "cell, weights"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("quality (--json: all)")
     for manifest in manifests:
-        quality = ", ".join(f"{name} {value:g}" for name, value in islice(manifest.quality.items(), 4))
+        quality = "\n".join(f"{name} {value:g}" for name, value in islice(manifest.quality.items(), 3))
         cell = f"{manifest.cell} {manifest.num_layers}x{manifest.hidden_size}"
         weights = f"{manifest.parameters / 1e6:.2f} M"
-        table.add_row(manifest.id, manifest.task, manifest.language, cell, weights, str(manifest.vocab_size), quality)
+        table.add_row(manifest.id, manifest.task, f"{cell}\n{weights}", quality)
     Console().print(table)
 
 
