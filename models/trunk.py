@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 Cell = Literal["rnn", "lstm", "gru"]
 LAYERS: dict[Cell, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+KERNELS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
 
 
 class TrunkConfig(BaseModel, extra="forbid", frozen=True):
@@ -81,7 +82,8 @@ class Trunk(nn.Module):
         after: list[Tensor] = []
         for depth, layer in enumerate(self.layers):
             start = vectors[depth * config.vectors_per_layer :][: config.vectors_per_layer]
-            x, end = _run_layer(layer, x, lengths, [vector.unsqueeze(0) for vector in start])  # -> (B, T, H)
+            run = layer if dropout is None else dropout.recur(layer)
+            x, end = _run_layer(run, x, lengths, [vector.unsqueeze(0) for vector in start])  # -> (B, T, H)
             after += end
             if dropout is not None:
                 x = dropout.between(x) if depth + 1 < config.num_layers else dropout.output(x)
@@ -98,7 +100,9 @@ def start_layer(layer: nn.Module, input_std: float) -> None:
         nn.init.zeros_(layer.get_parameter("bias_hh_l0")[forget])
 
 
-def _run_layer(layer: nn.Module, x: Tensor, lengths: Tensor | None, start: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def _run_layer(
+    layer: Callable[..., Any], x: Tensor, lengths: Tensor | None, start: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
     """One layer over (B, T, ·); returns its output (B, T, H) and its end vectors, each (B, H)."""
     first = tuple(v.contiguous() for v in start) if len(start) == 2 else start[0].contiguous()
     if lengths is None:
@@ -110,8 +114,35 @@ def _run_layer(layer: nn.Module, x: Tensor, lengths: Tensor | None, start: list[
     return x, [v[0] for v in (end if isinstance(end, tuple) else (end,))]
 
 
+class _Reweighted:
+    """A recurrent layer with other weights than its own, run by the same fused kernel.
+
+    Args:
+        layer: one layer, one direction, ``batch_first``.
+        weights: its input matrix, recurrent matrix and two biases, or what takes their place.
+    """
+
+    def __init__(self, layer: nn.RNNBase, weights: list[Tensor]) -> None:
+        self._kernel, self._weights = KERNELS[layer.mode], weights
+
+    def __call__(self, x: Any, start: Any) -> tuple[Any, Any]:
+        """As the layer's forward, of (B, T, ·) or of a packed sequence; ``start`` is (1, B, H), for an LSTM two of it."""
+        how = (self._weights, True, 1, 0.0, True, False)  # biases, one layer, no dropout above it, training, one way
+        if not isinstance(x, PackedSequence):
+            out, *end = self._kernel(x, start, *how, True)
+            return out, tuple(end)
+        order, back = x.sorted_indices, x.unsorted_indices  # a packed sequence holds its rows longest first
+        first = tuple(_rows(vector, order) for vector in start) if isinstance(start, tuple) else _rows(start, order)
+        out, *end = self._kernel(x.data, x.batch_sizes, first, *how)
+        return PackedSequence(out, x.batch_sizes, order, back), tuple(_rows(vector, back) for vector in end)
+
+
+def _rows(vector: Tensor, order: Tensor | None) -> Tensor:
+    return vector if order is None else vector.index_select(1, order)
+
+
 class Dropouts:
-    """Locked dropout, one mask per row for all its time steps, and whole embedding rows dropped per batch.
+    """Locked dropout, one mask per row for all its time steps; embedding rows and recurrent weights dropped per batch.
 
     Source: Gal & Ghahramani 2016 (arXiv:1512.05287); Merity et al. 2017 (arXiv:1708.02182).
 
@@ -120,10 +151,19 @@ class Dropouts:
         inputs: share of the embedding's dimensions.
         layers: share of the dimensions between layers.
         outputs: share of the last layer's dimensions.
+        recurrent: share of each layer's recurrent matrix (DropConnect): one mask for all rows and time steps of a batch.
     """
 
-    def __init__(self, rows: float = 0.0, inputs: float = 0.0, layers: float = 0.0, outputs: float = 0.0) -> None:
+    def __init__(
+        self,
+        rows: float = 0.0,
+        inputs: float = 0.0,
+        layers: float = 0.0,
+        outputs: float = 0.0,
+        recurrent: float = 0.0,
+    ) -> None:
         self.rows, self.inputs, self.layers, self.outputs = rows, inputs, layers, outputs
+        self.recurrent = recurrent
 
     def embed(self, embedding: nn.Embedding, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, E), with dropped vocabulary rows and a locked mask."""
@@ -134,6 +174,14 @@ class Dropouts:
         else:
             x = nn.functional.embedding(input_ids, weight)
         return _locked(x, self.inputs)
+
+    def recur(self, layer: nn.Module) -> Callable[..., Any]:
+        """The layer, or what runs it with a part of its recurrent weights dropped; called as the layer is."""
+        if not self.recurrent or not isinstance(layer, nn.RNNBase):
+            return layer
+        dropped = nn.functional.dropout(layer.get_parameter("weight_hh_l0"), self.recurrent)
+        weight_ih, bias_ih, bias_hh = (layer.get_parameter(f"{n}_l0") for n in ("weight_ih", "bias_ih", "bias_hh"))
+        return _Reweighted(layer, [weight_ih, dropped, bias_ih, bias_hh])
 
     def between(self, x: Tensor) -> Tensor:
         """Between two layers; (B, T, H) in and out."""

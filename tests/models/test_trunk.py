@@ -124,3 +124,64 @@ def test_without_dropout_nothing_is_masked() -> None:
 
     assert torch.equal(Dropouts().between(x), x)
     assert torch.equal(Dropouts().output(x), x)
+
+
+# -- DropConnect -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("lengths", [None, [2, 4, 3]])
+def test_the_reweighted_kernel_is_the_layers_own(
+    cell: Cell, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing dropped, the kernel that DropConnect calls gives the module's own outputs and state, padded or not."""
+    trunk = trunk_of(cell)
+    ids, state = torch.randint(20, (3, 4)), torch.randn(3, trunk.config.state_size)
+    row_lengths = None if lengths is None else torch.tensor(lengths)
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda weight, p: weight)
+
+    with torch.no_grad():
+        own = trunk(ids, row_lengths, state)
+        through_kernel = trunk(ids, row_lengths, state, Dropouts(recurrent=0.5))
+
+    assert all(torch.allclose(a, b, atol=TOLERANCE) for a, b in zip(own, through_kernel, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_recurrent_dropout_runs_the_layer_itself(cell: Cell) -> None:
+    """Nothing dropped costs nothing and changes nothing, not even the random state."""
+    trunk = trunk_of(cell)
+    before = torch.get_rng_state()
+
+    assert Dropouts(recurrent=0.0).recur(trunk.layers[0]) is trunk.layers[0]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_weights_are_dropped_once_per_batch(cell: Cell) -> None:
+    """Equal rows stay equal through all time steps of a batch; the next batch meets another mask."""
+    trunk = trunk_of(cell)
+    ids, state = torch.randint(20, (1, 9)).expand(3, 9), torch.ones(3, trunk.config.state_size)
+    dropout = Dropouts(recurrent=0.5)
+
+    h, _ = trunk(ids, None, state, dropout)
+    again, _ = trunk(ids, None, state, dropout)
+
+    assert torch.allclose(h, h[:1].expand_as(h), atol=TOLERANCE)
+    assert not torch.allclose(h, again, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("low", [False, True])
+def test_gradients_reach_the_recurrent_weights_that_were_kept(cell: Cell, low: bool) -> None:
+    """DropConnect learns: the parameter itself is trained, dropped weights get nothing, also under bfloat16 autocast."""
+    trunk = trunk_of(cell).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        h, _ = trunk(torch.randint(20, (4, 6)), None, None, Dropouts(recurrent=0.5))
+    h.float().square().sum().backward()
+
+    for layer in trunk.layers:
+        gradient = layer.get_parameter("weight_hh_l0").grad
+        assert gradient is not None
+        assert 0.25 < (gradient == 0).float().mean() < 0.75
+        assert layer.get_parameter("weight_ih_l0").grad is not None
