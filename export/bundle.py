@@ -15,7 +15,15 @@ import torch
 
 from export.graph import build_graph, save_graph
 from export.parity import TOLERANCE, check_parity, make_self_test
-from models.checkpoint import CONFIG_FILE, METRICS_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_checkpoint, write_json
+from models.checkpoint import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    CheckpointError,
+    load_checkpoint,
+    write_json,
+)
 from models.loop import RESUME_FILE
 from service.bundle import (
     GRAPH_FILE,
@@ -48,7 +56,7 @@ def export_bundle(
     Everything is made in a temporary folder that takes the place of ``out`` only when it is complete and correct.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read, or reads texts from their end.
         ParityError: the graph differs from torch beyond the tolerance, or its rows depend on each other.
         ValueError: int8 is asked for a cell other than LSTM.
         OutputError: ``out`` holds files that would be lost.
@@ -56,6 +64,10 @@ def export_bundle(
     out = out.resolve()
     _refuse_to_lose_files(out)
     config, module, _ = load_checkpoint(checkpoint)
+    if config.backward:
+        raise CheckpointError(
+            f"{checkpoint} reads texts from their end: a teacher, which no service can stream through"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:

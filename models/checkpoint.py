@@ -45,6 +45,7 @@ class CheckpointConfig(BaseModel, extra="forbid", frozen=True):
     language_model: LanguageModelConfig | None = None
     training_data: tuple[DataUse, ...] = ()
     temperature: float = 1.0
+    backward: bool = False  # reads texts from their end: a teacher, not to be served
 
     @property
     def architecture(self) -> ClassifierConfig | LanguageModelConfig:

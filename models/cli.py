@@ -42,6 +42,11 @@ def train_command(
     init: Annotated[
         Path | None, typer.Option(help="Start from this checkpoint or bundle: its tokenizer and weights.")
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A trained classifier for the recipe's distillation stage; several are averaged."),
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Use this tokenizer.json instead of training one.")] = None,
     max_minutes: Annotated[
         float, typer.Option(min=0.01, help="Stop in time; the learning rate ends low all the same.")
     ] = math.inf,
@@ -59,7 +64,8 @@ def train_command(
         if changes:
             chosen = chosen.changed(changes)
         with corpora_folder(data) as folder:
-            train(Run(chosen, folder, out, seed, device, max_minutes, texts, init, console))
+            teachers = tuple(teacher or ())
+            train(Run(chosen, folder, out, seed, device, max_minutes, texts, init, teachers, tokenizer, console))
     except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:
         raise _fail(console, error) from error
 

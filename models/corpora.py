@@ -30,11 +30,12 @@ class CorpusError(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """A text with its class: 0 negative, 1 positive."""
+    """A text with its class, 0 negative or 1 positive; ``positive`` where raters gave it something in between."""
 
     text: str
     label: int
     source: str
+    positive: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Corpus:
     files: dict[str, str]  # part -> file; "all" is divided by the text's hash
     labels: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})  # the file's code -> ours; others are left out
     keep: Callable[[dict[str, Any]], bool] = lambda _row: True
+    positive: dict[int, float] = field(default_factory=dict)  # the file's code -> soft label
     hash_test: int = 5  # percent of "all" kept for test; as much again, at most 3, for dev
     citation: str = ""
 
@@ -60,6 +62,11 @@ SENTIMENT: dict[str, Corpus] = {
             "sst2", "en", NOT_STATED, "eyalbd2/Reproducing-AutoPrompt, clairett/pytorch-sentiment-classification",
             {"train": "sst2/train_phrases.jsonl.gz", "dev": "sst2/dev.jsonl.gz", "test": "sst2/test.jsonl.gz"},
             citation="Socher et al. 2013; Wang et al. 2018",
+        ),
+        # Every phrase of the training trees, in five steps; the neutral ones (2) have no class, their soft label says so.
+        Corpus(
+            "sst5", "en", NOT_STATED, "munikarmanish/RNTN", {"train": "sst5_trees/train_phrases.jsonl.gz"},
+            labels={0: 0, 1: 0, 2: 1, 3: 1, 4: 1}, positive={0: 0.02, 1: 0.2, 2: 0.5, 3: 0.8, 4: 0.98}, citation="Socher et al. 2013",
         ),
         Corpus(
             "imdb", "en", NOT_STATED, "PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis",
@@ -138,13 +145,31 @@ OPEN_TEXT: dict[str, TextCorpus] = {
         TextCorpus("masc", "en", "open, including commercial development", "nltk/nltk_data", "lm_masc", treebank=True, citation="Ide et al. 2010"),
         TextCorpus("sgd", "en", "CC BY-SA 4.0", "google-research-datasets/dstc8-schema-guided-dialogue", "lm_sgd_dialogues", max_lines=60_000, citation="Rastogi et al. 2020"),
         TextCorpus("onestop", "en", "CC BY-SA 4.0", "nishkalavallabhi/OneStopEnglishCorpus", "lm_onestop_english", citation="Vajjala & Lucic 2018"),
+        TextCorpus("bbc_news", "en", "not stated; BBC copyright, research use", "dejanbatanjac/bbc-article-classify-bert", "lm_bbc_news", citation="Greene & Cunningham 2006"),
+        TextCorpus("abc_news", "en", "not stated; ABC Australia", "nltk/nltk_data", "lm_abc_news", single_lines=True, citation="Bird et al. 2009"),
         TextCorpus("commonvoice_zh", "zh", "CC0", "mozilla/voice-web", "lm_commonvoice_zh", single_lines=True, citation="Ardila et al. 2020"),
         TextCorpus("tatoeba_zh", "zh", "CC BY 2.0", "tatoeba.org", "lm_tatoeba_zh", single_lines=True, citation="tatoeba.org"),
         TextCorpus("cmrc2018", "zh", "CC BY-SA 4.0", "ymcui/cmrc2018", "lm_cmrc2018_wiki", citation="Cui et al. 2019"),
         TextCorpus("kdconv", "zh", "Apache-2.0", "thu-coai/KdConv", "lm_kdconv", citation="Zhou et al. 2020"),
         TextCorpus("crosswoz", "zh", "Apache-2.0", "thu-coai/CrossWOZ", "lm_crosswoz", citation="Zhu et al. 2020"),
+        TextCorpus("msra_news", "zh", "not stated; research (SIGHAN 2006)", "SophonPlus/ChineseNlpCorpus", "lm_msra_news", single_lines=True, citation="Levow 2006"),
+        TextCorpus("douban_essays", "zh", "(repo: Apache-2.0); authors' copyright", "LightRadiance/Douban-Spider", "lm_douban_essays"),
+        TextCorpus("eprstmt", "zh", NOT_STATED, "CLUEbenchmark/FewCLUE", "lm_eprstmt_unlabeled_reviews", single_lines=True, citation="Xu et al. 2021"),
+        TextCorpus("tnews", "zh", NOT_STATED, "CLUEbenchmark/FewCLUE", "lm_tnews_titles", single_lines=True, citation="Xu et al. 2020"),
+        TextCorpus("chid", "zh", NOT_STATED, "CLUEbenchmark/FewCLUE", "lm_chid_passages", single_lines=True, citation="Zheng et al. 2019"),
     ]
 }  # fmt: skip
+
+# Benchmarks with a closed vocabulary of whole words, rare ones written <unk>: lines of tokens, their own valid and test parts.
+CLOSED_TEXT: dict[str, TextCorpus] = {
+    corpus.name: corpus
+    for corpus in [
+        TextCorpus("ptb", "en", "not stated; the Penn Treebank itself is LDC-licensed", "timbmg/RNNLM", "lm_ptb", citation="Marcus et al. 1993; Mikolov et al. 2010"),
+        TextCorpus("wikitext2", "en", "CC BY-SA 3.0", "nodiff-229/deeplearning_hw2, pytorch/examples", "lm_wikitext2", citation="Merity et al. 2017"),
+    ]
+}  # fmt: skip
+CLOSED_PARTS = ("train", "valid", "test")
+END_OF_LINE = "<eos>"
 
 
 HELD_OUT_FILE = "held-out-{language}.txt"  # in a data pack: fingerprints instead of the texts
@@ -204,7 +229,8 @@ def _hash_percent(text: str) -> int:
 
 def labelled(data: Path, name: str, part: Part) -> list[Example]:
     """One part of a corpus as it stands, before leaks between corpora are closed."""
-    return [Example(row["text"], label, name) for row, label in labelled_rows(data, name, part)]
+    soft = SENTIMENT[name].positive
+    return [Example(row["text"], label, name, soft.get(row["label"])) for row, label in labelled_rows(data, name, part)]
 
 
 def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str, Any], int]]:
@@ -304,6 +330,13 @@ def running_text(data: Path, name: str) -> tuple[list[str], DataUse]:
     """Training documents of a text corpus, the lines of each joined by newlines, and what was used."""
     every = list(documents(data, name, "train"))
     return ["\n".join(lines) for lines in every], _use(OPEN_TEXT[name], sum(map(len, every)))
+
+
+def closed_text(data: Path, name: str, part: str) -> tuple[list[str], DataUse]:
+    """Lines of a benchmark, blank ones too: their words joined by single blanks, ``<eos>`` at the end; and what was used."""
+    corpus = CLOSED_TEXT[name]
+    lines = [" ".join([*line.split(), END_OF_LINE]) for line in stored_lines(data, corpus, part)]
+    return lines, _use(corpus, len(lines))
 
 
 def _use(corpus: Corpus | TextCorpus, rows: int) -> DataUse:

@@ -16,12 +16,13 @@ IdArray = npt.NDArray[np.int32]
 ENCODED_AT_ONCE = 2048  # texts; bounds the memory of the encodings, which hold more than ids
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[IdArray]:
-    """Token ids of each text."""
+def encode(tokenizer: Tokenizer, texts: Sequence[str], backward: bool = False) -> list[IdArray]:
+    """Token ids of each text; ``backward`` from its last to its first."""
     encoded: list[IdArray] = []
+    step = -1 if backward else 1
     for start in range(0, len(texts), ENCODED_AT_ONCE):
         batch = tokenizer.encode_batch_fast(list(texts[start : start + ENCODED_AT_ONCE]))
-        encoded += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
+        encoded += [np.array(encoding.ids[::step], dtype=np.int32) for encoding in batch]
     return encoded
 
 
@@ -64,6 +65,34 @@ def pad(rows: Sequence[Sequence[int] | IdArray]) -> tuple[Tensor, Tensor]:
     return input_ids, lengths
 
 
+class TokenTable:
+    """The ids of many texts as one tensor on the training device, where a batch is gathered without waiting for the host.
+
+    Args:
+        encoded: ids of each text, none of them empty.
+        device: where batches are made.
+    """
+
+    def __init__(self, encoded: Sequence[IdArray], device: str = "cpu") -> None:
+        self.lengths = np.array([len(ids) for ids in encoded])
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        self._ids = torch.from_numpy(np.concatenate(encoded)).to(device)
+
+    def batch(self, indices: Sequence[int], cut_tokens: int, keep_end: Sequence[bool]) -> tuple[Tensor, Tensor, int]:
+        """Some texts, each cut to its first or its last ``cut_tokens``.
+
+        Returns:
+            (B, T) int64 ids padded with ``PAD_ID``, (B,) lengths, and how many tokens that is.
+        """
+        lengths = np.minimum(self.lengths[indices], cut_tokens)
+        starts = self._starts[indices] + np.where(keep_end, self.lengths[indices] - lengths, 0)
+        where = torch.from_numpy(np.stack([starts, lengths])).to(self._ids.device, non_blocking=True)
+        column = torch.arange(int(lengths.max()), device=self._ids.device)
+        places = (where[0][:, None] + column).clamp_max(len(self._ids) - 1)  # (B, T)
+        ids = self._ids[places].long()
+        return torch.where(column < where[1][:, None], ids, PAD_ID), where[1], int(lengths.sum())
+
+
 def shuffled_stream(documents: Sequence[IdArray], block: int, rng: np.random.Generator) -> IdArray:
     """One long stream of all documents, in blocks of ``block`` consecutive documents whose order is drawn."""
     starts = np.arange(0, len(documents), block)
@@ -71,7 +100,7 @@ def shuffled_stream(documents: Sequence[IdArray], block: int, rng: np.random.Gen
     return np.concatenate([document for start in starts.tolist() for document in documents[start : start + block]])
 
 
-def stream_batches(stream: IdArray, rows: int, bptt: int) -> Iterator[Tensor]:
+def stream_batches(stream: IdArray, rows: int, bptt: int, device: str = "cpu") -> Iterator[Tensor]:
     """Cut a stream into ``rows`` parallel streams and walk along them.
 
     Yields:
@@ -79,6 +108,6 @@ def stream_batches(stream: IdArray, rows: int, bptt: int) -> Iterator[Tensor]:
         begins where this one's targets ended, so the recurrent state can be carried on.
     """
     width = len(stream) // rows
-    grid = torch.from_numpy(stream[: rows * width].reshape(rows, width).astype(np.int64))
+    grid = torch.from_numpy(stream[: rows * width].reshape(rows, width)).to(device).long()
     for start in range(0, width - 1, bptt):
         yield grid[:, start : start + bptt + 1]

@@ -39,6 +39,7 @@ class Saved(BaseModel, frozen=True):
     seed: int
     texts: str | None = None
     init: str | None = None
+    teachers: list[str] = []
     stage: str
     step: int
     elapsed_s: float  # in this stage
@@ -60,6 +61,8 @@ class Run:
     max_minutes: float = math.inf
     own_texts: Path | None = None
     init: Path | None = None  # a checkpoint to start from
+    teachers: tuple[Path, ...] = ()  # checkpoints to distil
+    tokenizer: Path | None = None  # instead of a new one
     console: Console = field(default_factory=lambda: Console(stderr=True))
     saved: Saved | None = None
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -108,6 +111,7 @@ class Run:
             "seed": self.seed,
             "texts": None if self.own_texts is None else self.own_texts.name,
             "init": None if self.init is None else self.init.name,
+            "teachers": [folder.name for folder in self.teachers],
         }
 
 
@@ -210,6 +214,7 @@ class Stage:
                     self.elapsed_s = now - began
                     report.add(loss, tokens, now)
                     if now - saved >= SAVE_EVERY_S:
+                        report.line(now)  # which stops the run before a loss that is no number is saved
                         self.save()
                         saved = now
                     if self.schedule.progress(self.step, self.elapsed_s) >= 1:
@@ -225,20 +230,17 @@ class Stage:
         loss_of: Callable[[Batch], tuple[Tensor, int]],
         parameters: list[nn.Parameter],
         clip: float,
-    ) -> tuple[float, int]:
-        """One update; returns the loss and the tokens read."""
+    ) -> tuple[Tensor, int]:
+        """One update; returns the loss () and the tokens read. Nothing here waits for the device."""
         factor = self.schedule.factor(self.step, self.elapsed_s)
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         loss, tokens = loss_of(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(f"{self.name}: the loss is {value} at step {self.step}; try a smaller learning_rate")
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return value, tokens
+        return loss.detach(), tokens
 
     def summary(self) -> dict[str, Any]:
         """For metrics.json."""
@@ -307,27 +309,42 @@ class _Report:
         self._stage = stage
         self._console = stage.run.console
         self._logged = time.monotonic()
-        self._loss, self._tokens = 0.0, 0
+        self._losses: list[Tensor] = []
+        self._counts: list[int] = []
         columns = (TextColumn(stage.name), BarColumn(), TextColumn("{task.fields[line]}"), TimeElapsedColumn())
         self.bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self.bar.add_task(stage.name, total=1.0, line="")
 
-    def add(self, loss: float, tokens: int, now: float) -> None:
-        """Count a step in."""
-        stage = self._stage
-        self._loss += loss * tokens
-        self._tokens += tokens
-        if now - self._logged >= LOG_EVERY_S or stage.step == 1:
-            self._line(now)
+    def add(self, loss: Tensor, tokens: int, now: float) -> None:
+        """Count a step in; its loss () is read later, since reading waits for the device."""
+        self._losses.append(loss)
+        self._counts.append(tokens)
+        if now - self._logged >= LOG_EVERY_S or self._stage.step == 1:
+            self.line(now)
 
     def end(self) -> None:
         """Say how the last steps were."""
-        if self._tokens:
-            self._line(time.monotonic())
+        self.line(time.monotonic())
 
-    def _line(self, now: float) -> None:
+    def line(self, now: float) -> None:
+        """Say how the steps since the last line were.
+
+        Raises:
+            TrainingError: a loss among them is no number any more.
+        """
+        if not self._losses:
+            return
         stage = self._stage
-        mean, rate = self._loss / self._tokens, self._tokens / max(now - self._logged, 1e-9)
+        losses, tokens = torch.stack(self._losses).double().cpu(), sum(self._counts)
+        finite = torch.isfinite(losses)
+        if not finite.all():
+            first = int((~finite).int().argmax())
+            at = stage.step - len(losses) + first
+            raise TrainingError(
+                f"{stage.name}: the loss is {float(losses[first])} at step {at}; try a smaller learning_rate"
+            )
+        mean = float(losses @ torch.tensor(self._counts, dtype=torch.float64)) / tokens
+        rate = tokens / max(now - self._logged, 1e-9)
         done = stage.schedule.progress(stage.step, stage.elapsed_s)
         line = f"{done:6.1%} step {stage.step} loss {mean:.4f} {rate:,.0f} tokens/s"
         self.bar.update(self._task, completed=done, line=line)
@@ -335,7 +352,9 @@ class _Report:
             stage.run.say(f"{stage.name} {line}")
         minutes = round(stage.elapsed_s / 60, 2)
         stage.curve.append({"minutes": minutes, "step": stage.step, "loss": round(mean, 4)})
-        self._logged, self._loss, self._tokens = now, 0.0, 0
+        self._logged = now
+        self._losses.clear()
+        self._counts.clear()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

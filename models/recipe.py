@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.classifier import Pools
-from models.corpora import OPEN_TEXT, SENTIMENT
+from models.corpora import CLOSED_TEXT, OPEN_TEXT, SENTIMENT
 from models.trunk import Cell
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -40,6 +40,7 @@ class ModelSection(Section):
     num_layers: int = Field(default=1, ge=1)
     pools: Pools = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
+    backward: bool = Field(default=False, description="Reads texts from their end: a teacher, never served.")
 
 
 class DataSection(Section):
@@ -49,6 +50,9 @@ class DataSection(Section):
     text: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = Field(
         default=(), description="Further JSON-lines files with a text field, for the language-model stage."
+    )
+    closed: str | None = Field(
+        default=None, description="A benchmark, alone: read in order, in words of its own vocabulary, then measured."
     )
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
@@ -69,6 +73,7 @@ class LanguageModelSection(Section):
     clip: float = Field(default=0.5, gt=0)
     row_dropout: float = Field(default=0.025, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Locked, on inputs, between layers, on outputs.")
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1, description="Of recurrent weights, once per batch.")
     share_of_time: float = Field(default=1.0, gt=0, le=1, description="Of --max-minutes, where another stage follows.")
 
 
@@ -90,9 +95,25 @@ class ClassifierSection(Section):
     ema: float = Field(default=0.999, ge=0, lt=1)
     row_dropout: float = Field(default=0.05, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1, description="Of recurrent weights, once per batch.")
     head_dropout: tuple[float, float] = (0.4, 0.1)
     class_weights: tuple[str, ...] = Field(
         default=(), description="Corpora within which classes are weighed, n / (2 n_class), clipped to 0.3..4."
+    )
+    share_of_time: float = Field(default=1.0, gt=0, le=1, description="Of what is left, where distillation follows.")
+
+
+class DistillationSection(ClassifierSection):
+    """Another classifier stage, on what teachers (``--teacher``) say; left out where there are none.
+
+    They judge the labelled texts, those that the language-model stage reads without labels, and sentences of both.
+    """
+
+    teachers_share: float = Field(
+        default=0.8, ge=0, le=1, description="Weight of the teachers' mean probabilities against a text's own label."
+    )
+    max_sentences: int = Field(
+        default=300_000, ge=0, description="Sentences cut from all texts, drawn evenly; only the teachers judge them."
     )
 
 
@@ -108,6 +129,7 @@ class Recipe(Section):
     data: DataSection = DataSection()
     language_model: LanguageModelSection | None = None
     classifier: ClassifierSection | None = None
+    distillation: DistillationSection | None = None
 
     def changed(self, fields: Mapping[str, str]) -> Recipe:
         """The same recipe with other top-level fields, for instance another name.
@@ -126,6 +148,10 @@ class Recipe(Section):
             raise ValueError("a sentiment recipe needs a [classifier] section")
         if self.task == "language-model" and (self.language_model is None or self.classifier is not None):
             raise ValueError("a language-model recipe needs a [language_model] section and no [classifier]")
+        if self.distillation is not None and self.classifier is None:
+            raise ValueError("[distillation] follows a [classifier] section")
+        if self.task == "language-model" and self.model.backward:
+            raise ValueError("model.backward: a language model reads forward")
         return self
 
     @model_validator(mode="after")
@@ -137,6 +163,19 @@ class Recipe(Section):
                     raise ValueError(
                         f"data.{field}: no corpus {name!r} in {self.language}; there are {', '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _a_benchmark_stands_alone(self) -> Recipe:
+        closed = self.data.closed
+        if closed is None:
+            return self
+        if closed not in CLOSED_TEXT:
+            raise ValueError(f"data.closed: no benchmark {closed!r}; there are {', '.join(CLOSED_TEXT)}")
+        if self.task != "language-model" or self.language != CLOSED_TEXT[closed].language:
+            raise ValueError(f"data.closed: {closed} is for a language model in {CLOSED_TEXT[closed].language}")
+        if self.data.text or self.data.unlabelled:
+            raise ValueError(f"data.closed: {closed} is read alone, without text or unlabelled")
         return self
 
 

@@ -1,8 +1,9 @@
-"""The two stages of a recipe: language modelling over running text, then classification of labelled texts."""
+"""The stages of a recipe: language modelling over running text, then classification of labelled texts, twice if teachers help."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from torch.nn import functional as F
 
 from models.classifier import Classifier
 from models.corpora import CorpusError, Example
-from models.data import IdArray, bucketed_batches, encode, pad, shuffled_stream, stream_batches
+from models.data import IdArray, TokenTable, bucketed_batches, encode, shuffled_stream, stream_batches
 from models.language_model import LanguageModel, fused_cross_entropy
 from models.loop import Run, Schedule, Stage
 from models.recipe import ClassifierSection, LanguageModelSection
 from models.tokenizer import END_ID, START_ID
 from models.trunk import Dropouts
 
-LANGUAGE_MODEL, CLASSIFIER = "language-model", "classifier"
+LANGUAGE_MODEL, CLASSIFIER, DISTILLATION = "language-model", "classifier", "distillation"
 WATCHED_TOKENS = 200_000  # of the training text, held back to watch over a language model
 BLOCK = 50  # documents that stay together when the stream is shuffled
 
@@ -60,17 +61,24 @@ def train_language_model(
     schedule = Schedule(steps, section.warmup_steps, limit_s(run, LANGUAGE_MODEL, share))
     run.say(f"{tokens:,} tokens, {schedule.total_steps:,} steps")
     optimizer = torch.optim.AdamW(
-        model.parameters(), section.learning_rate, betas=(0.9, 0.99), weight_decay=section.weight_decay
+        model.parameters(),
+        section.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=section.weight_decay,
+        fused=run.device == "cuda",
     )
     stage = Stage(run, LANGUAGE_MODEL, model, optimizer, schedule)
-    dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, section.dropout)
+    dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, section.dropout, section.recurrent_dropout)
 
     def epoch_batches(epoch: int) -> Iterator[Tensor]:
-        stream = shuffled_stream(encoded, BLOCK, np.random.default_rng((run.seed, epoch)))
-        return stream_batches(stream, rows, section.bptt)
+        rng = np.random.default_rng((run.seed, epoch))
+        if run.recipe.data.closed is None:
+            stream = shuffled_stream(encoded, BLOCK, rng)
+        else:  # in order, cut at other places than the epoch before
+            stream = np.roll(np.concatenate(encoded), -int(rng.integers(section.bptt)))
+        return stream_batches(stream, rows, section.bptt, run.device)
 
-    def loss_of(batch: Tensor) -> tuple[Tensor, int]:
-        ids = batch.to(run.device)
+    def loss_of(ids: Tensor) -> tuple[Tensor, int]:
         state = stage.carried.get("state")
         if state is not None and section.reset_probability:
             state = state * (torch.rand(rows, 1, device=run.device) >= section.reset_probability)
@@ -94,10 +102,11 @@ def _documents(run: Run, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[li
     """Documents to train on, and some to watch over the stage; the dev parts stay for the evaluation.
 
     Before a classifier's own stage nothing is watched, and no special tokens are added: the classifier sees none.
+    Nor are they for a benchmark, whose lines bring their own and which has a valid part.
     """
     run.say(f"encoding {len(texts):,} documents")
-    encoded = encode(tokenizer, texts)
-    if run.recipe.task == "sentiment":
+    encoded = encode(tokenizer, texts, run.recipe.model.backward)
+    if run.recipe.task == "sentiment" or run.recipe.data.closed is not None:
         return encoded, []
     encoded = [np.concatenate([[START_ID], ids, [END_ID]]).astype(np.int32) for ids in encoded]
     most = min(WATCHED_TOKENS, sum(map(len, encoded)) // 50)
@@ -113,8 +122,7 @@ def _documents(run: Run, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[li
 def stream_nll(model: LanguageModel, stream: IdArray, device: str = "cpu", rows: int = 16, bptt: int = 128) -> float:
     """Mean negative log-likelihood per token along parallel streams, state carried; nats."""
     total, count, state = 0.0, 0, None
-    for batch in stream_batches(stream, max(1, min(rows, len(stream) // 2)), bptt):
-        ids = batch.to(device)
+    for ids in stream_batches(stream, max(1, min(rows, len(stream) // 2)), bptt, device):
         logits, state = model(ids[:, :-1], None, state)
         targets = ids[:, 1:].flatten()
         total += float(F.cross_entropy(logits.flatten(0, 1).float(), targets, reduction="sum"))
@@ -125,50 +133,81 @@ def stream_nll(model: LanguageModel, stream: IdArray, device: str = "cpu", rows:
 # -- classifier --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What a classifier learns from: texts with the probabilities it should give them.
+
+    Args:
+        encoded: token ids of each of N texts, none of them empty.
+        targets: (N, C) probabilities of the classes.
+        weights: (N,) how much each text counts.
+    """
+
+    encoded: list[IdArray]
+    targets: Tensor
+    weights: Tensor
+
+
+def lessons_of(
+    run: Run, tokenizer: Tokenizer, texts: Sequence[str], targets: Tensor, weights: Sequence[float]
+) -> Lessons:
+    """Encode texts as the recipe's model reads them; those without a single token are left out.
+
+    Raises:
+        CorpusError: no text has a token.
+    """
+    run.say(f"encoding {len(texts):,} texts")
+    encoded = encode(tokenizer, texts, run.recipe.model.backward)
+    kept = [i for i, ids in enumerate(encoded) if len(ids)]
+    if not kept:
+        raise CorpusError("no labelled text with a token in it")
+    return Lessons([encoded[i] for i in kept], targets[kept], torch.tensor(weights)[kept])
+
+
 def train_classifier(
     run: Run,
+    name: str,
     section: ClassifierSection,
     model: Classifier,
-    tokenizer: Tokenizer,
-    examples: Sequence[Example],
+    lessons: Lessons,
     pretrained: bool,
+    share_of_time: float = 1.0,
 ) -> Classifier:
-    """Train on labelled texts; the summary goes to ``run.finished``.
+    """Train on labelled texts, or on what teachers say of texts; the summary goes to ``run.finished``.
 
     Args:
         run: says where, how long, and with which seed.
+        name: of the stage.
         section: the recipe's numbers.
         model: trained in place.
-        tokenizer: without special tokens.
-        examples: labelled texts; those without a single token are left out.
-        pretrained: whether the trunk comes from a language model, whose layers then learn more slowly.
+        lessons: what to learn.
+        pretrained: whether the trunk has been trained before: its layers then learn more slowly.
+        share_of_time: of what the run has left.
 
     Returns:
         The average of the weights along the way, in eval mode: this is the trained model.
 
     Raises:
-        CorpusError: no text has a token.
         TrainingError: the loss is no number any more.
     """
-    run.say(f"encoding {len(examples):,} texts")
-    both = zip(encode(tokenizer, [example.text for example in examples]), examples, strict=True)
-    kept = [(ids, example) for ids, example in both if len(ids)]
-    if not kept:
-        raise CorpusError("no labelled text with a token in it")
-    encoded = [ids for ids, _ in kept]
-    labels = torch.tensor([example.label for _, example in kept])
-    weights = torch.tensor(class_weights([example for _, example in kept], section.class_weights))
-    lengths = [min(len(ids), section.cut_tokens) for ids in encoded]
-    batches = bucketed_batches(lengths, section.max_rows, section.max_tokens, np.random.default_rng(0))
-    steps = int(len(batches) * section.epochs)
-    averaged = Classifier(model.config).to(run.device)
+    device = run.device
+    table = TokenTable(lessons.encoded, device)
+    targets, weights = lessons.targets.to(device), lessons.weights.to(device)
+    lengths = np.minimum(table.lengths, section.cut_tokens).tolist()
+    steps = int(
+        len(bucketed_batches(lengths, section.max_rows, section.max_tokens, np.random.default_rng(0))) * section.epochs
+    )
+    averaged = Classifier(model.config).to(device)
     averaged.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(
-        layerwise(model, section.learning_rate, pretrained), betas=(0.8, 0.99), weight_decay=section.weight_decay
+        layerwise(model, section.learning_rate, pretrained),
+        betas=(0.8, 0.99),
+        weight_decay=section.weight_decay,
+        fused=device == "cuda",
     )
-    schedule = Schedule(steps, steps // 10, limit_s(run, CLASSIFIER))
-    stage = Stage(run, CLASSIFIER, model, optimizer, schedule, averaged)
-    dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, 0.0)
+    schedule = Schedule(steps, steps // 10, limit_s(run, name, share_of_time))
+    stage = Stage(run, name, model, optimizer, schedule, averaged)
+    dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, 0.0, section.recurrent_dropout)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[list[int], int]]:
         rng = np.random.default_rng((run.seed, epoch))
@@ -177,24 +216,26 @@ def train_classifier(
 
     def loss_of(item: tuple[list[int], int]) -> tuple[Tensor, int]:
         batch, epoch = item
-        rows = [cut(encoded[i], section.cut_tokens, keep_end=(i + epoch) % 2 == 0) for i in batch]
-        input_ids, row_lengths = (tensor.to(run.device) for tensor in pad(rows))
-        with torch.autocast(run.device, torch.bfloat16):
+        input_ids, row_lengths, tokens = table.batch(batch, section.cut_tokens, [(i + epoch) % 2 == 0 for i in batch])
+        with torch.autocast(device, torch.bfloat16):
             logits, _ = model(input_ids, row_lengths, None, dropout, section.head_dropout, final_only=True)
-        expected, weight = labels[batch].to(run.device), weights[batch].to(run.device)
+        which = torch.tensor(batch).to(device, non_blocking=True)
+        expected, weight = targets[which], weights[which]
         losses = F.cross_entropy(logits.float(), expected, reduction="none", label_smoothing=section.label_smoothing)
-        return (losses * weight).sum() / weight.sum(), sum(map(len, rows))
+        return (losses * weight).sum() / weight.sum(), tokens
 
     model.train()
     stage.train(epoch_batches, loss_of, section.clip, section.ema)
     return averaged.eval()
 
 
-def cut(ids: IdArray, most: int, keep_end: bool) -> IdArray:
-    """At most ``most`` ids: the last ones, or the first."""
-    if len(ids) <= most:
-        return ids
-    return ids[-most:] if keep_end else ids[:most]
+def targets_of(examples: Sequence[Example], classes: int) -> Tensor:
+    """(N, C) probabilities: all on the label, or what raters gave."""
+    targets = F.one_hot(torch.tensor([example.label for example in examples]), classes).float()
+    for row, example in zip(targets, examples, strict=True):
+        if example.positive is not None:
+            row[:] = torch.tensor([1 - example.positive, example.positive])
+    return targets
 
 
 def class_weights(examples: Sequence[Example], sources: Sequence[str]) -> list[float]:

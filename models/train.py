@@ -1,4 +1,4 @@
-"""Recipe and data -> checkpoint: tokenizer, language-model stage, classifier stage, calibration; seeded, bounded in time, resumable."""
+"""Recipe and data -> checkpoint: tokenizer, language-model stage, classifier stage, distillation, calibration; seeded, bounded in time, resumable."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from models.checkpoint import (
     write_json,
 )
 from models.classifier import Classifier, ClassifierConfig
+from models.closed_vocabulary import check_words, perplexities, word_tokenizer
 from models.corpora import (
     Example,
+    closed_text,
     fingerprint,
     labelled,
     own_examples,
@@ -34,11 +36,21 @@ from models.corpora import (
     unlabelled_texts,
 )
 from models.data import encode
+from models.distillation import blended, drawn_sentences, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError
 from models.negation import negation_examples
-from models.recipe import Recipe
-from models.stages import CLASSIFIER, LANGUAGE_MODEL, train_classifier, train_language_model
+from models.recipe import ClassifierSection, Recipe
+from models.stages import (
+    CLASSIFIER,
+    DISTILLATION,
+    LANGUAGE_MODEL,
+    class_weights,
+    lessons_of,
+    targets_of,
+    train_classifier,
+    train_language_model,
+)
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
 
@@ -65,8 +77,10 @@ def train(run: Run) -> dict[str, Any]:
     recipe = run.recipe
     start = None if run.init is None else _checkpoint_to_start_from(run.init, recipe)
     examples, dev, used = _labelled_data(run)
-    texts, text_used = _running_text(run, examples)
-    tokenizer = _tokenizer(run, examples, texts) if start is None else start.tokenizer
+    unlabelled, text_used = _running_text(run)
+    # Phrases with soft labels are parts of sentences that stand there already.
+    texts = unlabelled + [example.text for example in examples if example.positive is None]
+    tokenizer = _tokenizer(run, texts) if start is None else start.tokenizer
     trunk = TrunkConfig(
         cell=recipe.model.cell,
         vocab_size=tokenizer.get_vocab_size(),
@@ -98,9 +112,11 @@ def train(run: Run) -> dict[str, Any]:
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
-        averaged = train_classifier(run, recipe.classifier, model, tokenizer, examples, pretrained)
-        temperature, run.finished[CLASSIFIER]["dev"] = _calibrate(run, averaged, tokenizer, dev)
-        config = config.model_copy(update={"classifier": averaged.config, "temperature": temperature})
+        averaged = _classifier_stages(run, recipe.classifier, model, tokenizer, examples, unlabelled, pretrained)
+        temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev)
+        config = config.model_copy(
+            update={"classifier": averaged.config, "temperature": temperature, "backward": recipe.model.backward}
+        )
         save_checkpoint(run.out, config, averaged, tokenizer)
     metrics = _metrics(run, start)
     write_json(run.out / METRICS_FILE, metrics)
@@ -121,6 +137,7 @@ def _metrics(run: Run, start: _Start | None) -> dict[str, Any]:
     return {
         "recipe": run.recipe.model_dump(mode="json"),
         "seed": run.seed,
+        "teachers": [folder.name for folder in run.teachers],
         "device": torch.cuda.get_device_name() if run.device == "cuda" else "cpu",
         "machine": platform.machine(),
         "torch": torch.__version__,
@@ -175,6 +192,41 @@ def _language_model(
     return model
 
 
+def last_stage(run: Run) -> str:
+    """Name of the stage that leaves the classifier."""
+    return DISTILLATION if run.teachers else CLASSIFIER
+
+
+def _classifier_stages(
+    run: Run,
+    section: ClassifierSection,
+    model: Classifier,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    unlabelled: Sequence[str],
+    pretrained: bool,
+) -> Classifier:
+    """On the labels; then, if there are teachers, on what they say as well. Returns the trained model, in eval mode."""
+    distillation = run.recipe.distillation
+    if run.teachers and distillation is None:
+        raise TrainingError(f"the recipe {run.recipe.name} has no [distillation] section for teachers")
+    texts, own = [example.text for example in examples], targets_of(examples, len(run.recipe.labels))
+    if run.saved is None or run.saved.stage != DISTILLATION:
+        weights = class_weights(examples, section.class_weights)
+        lessons = lessons_of(run, tokenizer, texts, own, weights)
+        share = section.share_of_time if run.teachers else 1.0
+        model = train_classifier(run, CLASSIFIER, section, model, lessons, pretrained, share)
+    if not run.teachers or distillation is None:
+        return model
+    texts += unlabelled
+    texts += drawn_sentences(texts, run.recipe.language, distillation.max_sentences, run.seed)
+    weights = class_weights(examples, distillation.class_weights)
+    weights += [1.0] * (len(texts) - len(examples))
+    targets = blended(own, teacher_probabilities(run, texts), distillation.teachers_share)
+    lessons = lessons_of(run, tokenizer, texts, targets, weights)
+    return train_classifier(run, DISTILLATION, distillation, model, lessons, pretrained=True)
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
@@ -218,11 +270,14 @@ def _data_folder(run: Run) -> Path:
     return run.data
 
 
-def _running_text(run: Run, examples: Sequence[Example]) -> tuple[list[str], list[DataUse]]:
-    """Documents for the language-model stage, in order, and the corpora they come from."""
+def _running_text(run: Run) -> tuple[list[str], list[DataUse]]:
+    """Documents without labels for the language-model stage, in order, and the corpora they come from."""
     recipe = run.recipe
     if recipe.language_model is None:
         return [], []
+    if recipe.data.closed is not None:
+        lines, use = closed_text(_data_folder(run), recipe.data.closed, "train")
+        return lines, [use]
     texts: list[str] = []
     used: list[DataUse] = []
     for name in recipe.data.text:
@@ -231,16 +286,22 @@ def _running_text(run: Run, examples: Sequence[Example]) -> tuple[list[str], lis
         used.append(use)
     for file in recipe.data.unlabelled:
         texts += unlabelled_texts(_data_folder(run), file, recipe.language)
-    return texts + [example.text for example in examples], used
+    return texts, used
 
 
-def _tokenizer(run: Run, examples: Sequence[Example], texts: Sequence[str]) -> Tokenizer:
+def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
     """The one a killed run has left, or a new one."""
     path = run.out / TOKENIZER_FILE
     if run.saved is not None and path.is_file():
         return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    if run.tokenizer is not None:
+        return Tokenizer.from_str(run.tokenizer.read_text(encoding="utf-8"))
     recipe = run.recipe
-    corpus = list(texts) or [example.text for example in examples]
+    if recipe.data.closed is not None:
+        tokenizer = word_tokenizer(texts)
+        tokenizer.save(str(path))
+        return tokenizer
+    corpus = list(texts)
     if len(corpus) > recipe.tokenizer.max_texts:
         drawn = np.random.default_rng(run.seed).choice(len(corpus), recipe.tokenizer.max_texts, replace=False)
         corpus = [corpus[i] for i in sorted(drawn.tolist())]
@@ -262,7 +323,9 @@ def _calibrate(
     """Temperature and dev accuracy per source."""
     parts = {}
     for name, rows in dev.items():
-        logits = final_logits(model, encode(tokenizer, [example.text for example in rows]), run.device)
+        logits = final_logits(
+            model, encode(tokenizer, [example.text for example in rows], run.recipe.model.backward), run.device
+        )
         parts[name] = (logits, torch.tensor([example.label for example in rows]))
     measured = accuracies(parts)
     for name, accuracy in measured.items():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data import bucketed_batches, encode, pad, shuffled_stream, stream_batches
+from models.data import TokenTable, bucketed_batches, encode, pad, shuffled_stream, stream_batches
 from models.tokenizer import PAD_ID, train_tokenizer
 
 lengths_of_texts = st.lists(st.integers(1, 60), min_size=1, max_size=80)
@@ -86,3 +88,35 @@ def test_many_texts_encode_as_each_alone() -> None:
 
     assert len(encoded) == 5000
     assert all(encoded[n].tolist() == tokenizer.encode(texts[n]).ids for n in (0, 2047, 2048, 4999))
+
+
+@pytest.mark.parametrize(("keep_end", "kept"), [(True, [3, 4]), (False, [1, 2])])
+def test_a_long_text_keeps_its_end_or_its_beginning(keep_end: bool, kept: list[int]) -> None:
+    """By turns, so that both are learned from; a short one is padded."""
+    table = TokenTable([np.array([9], np.int32), np.array([1, 2, 3, 4], np.int32)])
+
+    ids, lengths, tokens = table.batch([1, 0], 2, [keep_end, keep_end])
+
+    assert ids.tolist() == [kept, [9, PAD_ID]]
+    assert lengths.tolist() == [2, 1]
+    assert tokens == 3
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=9), min_size=1, max_size=6),
+    st.integers(1, 9),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_gathered_batches_hold_each_text_as_it_is(
+    texts: list[list[int]], most: int, keep_end: bool, rng: random.Random
+) -> None:
+    """Whatever the order of the texts: nothing of a neighbour in the table gets in."""
+    table = TokenTable([np.array(text, np.int32) for text in texts])
+    order = rng.sample(range(len(texts)), len(texts))
+
+    ids, lengths, _ = table.batch(order, most, [keep_end] * len(order))
+
+    rows = [row[:length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    assert rows == [texts[i][-most:] if keep_end else texts[i][:most] for i in order]
+    assert all(set(row[length:]) <= {PAD_ID} for row, length in zip(ids.tolist(), lengths.tolist(), strict=True))

@@ -62,7 +62,7 @@ def test_an_impossible_target_costs_much_but_not_infinitely() -> None:
 
 def test_logits_beyond_a_chunk_cost_no_memory() -> None:
     """The saved tensors are the gradients, not the (N, V) logits."""
-    x = torch.randn(3 * FusedCrossEntropy.CHUNK, 4, requires_grad=True)
+    x = torch.randn(3 * FusedCrossEntropy.CHUNK["cpu"], 4, requires_grad=True)
     loss = fused_cross_entropy(
         x, torch.randn(300, 4), torch.zeros(300), torch.zeros(len(x), dtype=torch.int64), torch.float32
     )

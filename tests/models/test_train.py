@@ -26,7 +26,7 @@ from models.classifier import Classifier, ClassifierConfig
 from models.corpora import CorpusError, Example
 from models.loop import RESUME_FILE, Run, Schedule, Stage, TrainingError, average
 from models.recipe import Recipe
-from models.stages import class_weights, cut, layerwise
+from models.stages import class_weights, layerwise, targets_of
 from models.train import train
 from models.trunk import TrunkConfig
 
@@ -252,7 +252,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     train(make_run(recipe, "unbroken"))
     one_step = Stage._step
 
-    def dying_step(self: Stage, *args: Any) -> tuple[float, int]:
+    def dying_step(self: Stage, *args: Any) -> tuple[Tensor, int]:
         if (self.name, self.step) == (stage, step):
             raise Killed
         return one_step(self, *args)
@@ -473,11 +473,11 @@ def test_a_stage_skips_to_its_place_without_reading_batches_again(make_recipe: M
     assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
 
 
-@pytest.mark.parametrize(("keep_end", "kept"), [(True, [3, 4]), (False, [1, 2])])
-def test_a_long_text_keeps_its_end_or_its_beginning(keep_end: bool, kept: list[int]) -> None:
-    """By turns, so that both are learned from."""
-    assert cut(np.array([1, 2, 3, 4], np.int32), 2, keep_end).tolist() == kept
-    assert cut(np.array([1, 2], np.int32), 2, keep_end).tolist() == [1, 2]
+def test_soft_labels_are_learned_as_they_are() -> None:
+    """A phrase that raters placed in between is no full example of a class."""
+    examples = [Example("", 1, "a"), Example("", 0, "b", positive=0.25)]
+
+    assert targets_of(examples, 2).tolist() == [[0.0, 1.0], [0.75, 0.25]]
 
 
 def test_class_weights_balance_each_source_within_bounds() -> None:
