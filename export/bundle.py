@@ -25,6 +25,7 @@ from models.checkpoint import (
     write_json,
 )
 from models.loop import RESUME_FILE
+from models.tokenizer import SPECIAL_TOKENS
 from service.bundle import (
     GRAPH_FILE,
     MANIFEST_FILE,
@@ -56,17 +57,21 @@ def export_bundle(
     Everything is made in a temporary folder that takes the place of ``out`` only when it is complete and correct.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, or reads texts from their end.
+        CheckpointError: the checkpoint cannot be read, reads texts from their end, or is of a benchmark.
         ParityError: the graph differs from torch beyond the tolerance, or its rows depend on each other.
         ValueError: int8 is asked for a cell other than LSTM.
         OutputError: ``out`` holds files that would be lost.
     """
     out = out.resolve()
     _refuse_to_lose_files(out)
-    config, module, _ = load_checkpoint(checkpoint)
+    config, module, tokenizer = load_checkpoint(checkpoint)
     if config.backward:
         raise CheckpointError(
             f"{checkpoint} reads texts from their end: a teacher, which no service can stream through"
+        )
+    if config.task == "language-model" and [tokenizer.id_to_token(i) for i in range(3)] != SPECIAL_TOKENS:
+        raise CheckpointError(
+            f"{checkpoint} has no {', '.join(SPECIAL_TOKENS)} as its first pieces: a benchmark's model, which no service can start"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

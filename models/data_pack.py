@@ -1,7 +1,8 @@
 """A data pack: what recipes read, as one small file that can be given to a machine that trains.
 
 It holds the training and dev rows alone. Test texts, which training needs only to keep their copies out, come along as
-fingerprints. Training from a pack and from the folder it was made of gives the same weights.
+fingerprints; those of a benchmark with a closed vocabulary come as they are, since its run measures itself. Training from
+a pack and from the folder it was made of gives the same weights.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from models.corpora import (
+    CLOSED_PARTS,
+    CLOSED_TEXT,
     HELD_OUT_FILE,
     OPEN_TEXT,
     SENTIMENT,
@@ -83,7 +86,10 @@ def pack_contents(recipes: Sequence[Recipe], data: Path) -> dict[str, bytes]:
             contents |= _labelled_files(data, name)
         for name in recipe.data.text:
             corpus = OPEN_TEXT[name]
-            contents[f"{corpus.folder}/train.txt"] = _lines(data, corpus)
+            contents[f"{corpus.folder}/train.txt"] = _lines(data, corpus, "train")
+        if recipe.data.closed is not None:
+            corpus = CLOSED_TEXT[recipe.data.closed]
+            contents |= {f"{corpus.folder}/{part}.txt": _lines(data, corpus, part) for part in CLOSED_PARTS}
         for file in recipe.data.unlabelled:
             languages.add(recipe.language)
             rows = ({"text": row.get("text")} for row in read_rows(data / file))
@@ -108,8 +114,8 @@ def _labelled_files(data: Path, name: str) -> dict[str, bytes]:
     }
 
 
-def _lines(data: Path, corpus: TextCorpus) -> bytes:
-    return "".join(f"{line}\n" for line in stored_lines(data, corpus, "train")).encode()
+def _lines(data: Path, corpus: TextCorpus, part: str) -> bytes:
+    return "".join(f"{line}\n" for line in stored_lines(data, corpus, part)).encode()
 
 
 def _json_lines(rows: Iterator[dict[str, object]]) -> bytes:

@@ -68,7 +68,9 @@ def train_language_model(
         fused=run.device == "cuda",
     )
     stage = Stage(run, LANGUAGE_MODEL, model, optimizer, schedule)
-    dropout = Dropouts(section.row_dropout, section.dropout, section.dropout, section.dropout, section.recurrent_dropout)
+    dropout = Dropouts(
+        section.row_dropout, section.dropout, section.dropout, section.dropout, section.recurrent_dropout
+    )
 
     def epoch_batches(epoch: int) -> Iterator[Tensor]:
         rng = np.random.default_rng((run.seed, epoch))

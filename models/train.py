@@ -81,6 +81,8 @@ def train(run: Run) -> dict[str, Any]:
     # Phrases with soft labels are parts of sentences that stand there already.
     texts = unlabelled + [example.text for example in examples if example.positive is None]
     tokenizer = _tokenizer(run, texts) if start is None else start.tokenizer
+    if recipe.data.closed is not None:
+        check_words(tokenizer, texts, f"{recipe.data.closed}'s train part")
     trunk = TrunkConfig(
         cell=recipe.model.cell,
         vocab_size=tokenizer.get_vocab_size(),
@@ -99,6 +101,9 @@ def train(run: Run) -> dict[str, Any]:
         save_checkpoint(
             run.out, config.model_copy(update={"language_model": language_model.config}), language_model, tokenizer
         )
+        if recipe.data.closed is not None:
+            measured = perplexities(run, _data_folder(run), recipe.data.closed, language_model, tokenizer)
+            run.finished[LANGUAGE_MODEL]["perplexity"] = measured
     elif recipe.classifier is not None:
         model = Classifier(
             ClassifierConfig(

@@ -29,6 +29,8 @@ from models.checkpoint import (
     write_json,
 )
 from models.classifier import ClassifierConfig
+from models.closed_vocabulary import word_tokenizer
+from models.language_model import LanguageModelConfig
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
 from service.bundle import CONFIG_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, load_manifest, verify_files
@@ -222,6 +224,19 @@ def test_a_corrupt_checkpoint_is_refused_with_the_files_name(checkpoint: Path, t
 
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         export_bundle(checkpoint, tmp_path / "out")
+    assert names_in(tmp_path) == {"checkpoint"}
+
+
+def test_a_benchmarks_model_is_refused(tmp_path: Path) -> None:
+    """Its vocabulary has no piece to start a text with: the service would take a word for it."""
+    tokenizer = word_tokenizer(["the cat sat <unk> <eos>"])
+    trunk = TrunkConfig(cell="lstm", vocab_size=tokenizer.get_vocab_size(), embedding_dim=4, hidden_size=5)
+    model = LanguageModelConfig(trunk=trunk)
+    config = CheckpointConfig(name="ptb", task="language-model", language="en", language_model=model)
+    save_checkpoint(tmp_path / "checkpoint", config, config.build(), tokenizer)
+
+    with pytest.raises(CheckpointError, match="a benchmark's model"):
+        export_bundle(tmp_path / "checkpoint", tmp_path / "out")
     assert names_in(tmp_path) == {"checkpoint"}
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from models.corpora import OPEN_TEXT, SENTIMENT
+from models.corpora import CLOSED_PARTS, CLOSED_TEXT, OPEN_TEXT, SENTIMENT
 from models.loop import Run
 from models.recipe import Recipe
 
@@ -25,6 +25,7 @@ SENTENCE = {
     "zh": "{source}{number}这部电影很{word}。",
 }
 LINES = {"en": "line {number} of {name}: the cat sat on the mat again .", "zh": "{name}第{number}行：今天天气很好。"}
+CLOSED_WORDS = ["sat", "lay", "stood"]
 ROWS = 48  # of every tiny corpus
 
 Write = Callable[[Path, list[Any]], None]
@@ -78,6 +79,13 @@ def make_corpora(folder: Path) -> Path:
                     lines.write(LINES[running.language].format(number=number, name=f"{running.name} {part}") + "\n")
                     if number % 6 == 5:
                         lines.write("\n")
+    for closed in CLOSED_TEXT.values():
+        for number, part in enumerate(CLOSED_PARTS):
+            path = folder / closed.folder / f"{part}.txt.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with gzip.open(path, "wt", encoding="utf-8", newline="\n") as lines:
+                for _ in range(ROWS):
+                    lines.write(f" the cat {rng.choice(CLOSED_WORDS)} on the <unk> {CLOSED_WORDS[number]} \n\n")
     return folder
 
 

@@ -89,3 +89,20 @@ def test_a_recipe_takes_another_name_or_language_if_a_model_can_have_it(make_rec
         own.changed({"language": "fr"})
     with pytest.raises(RecipeError, match="no corpus 'sst2' in zh"):
         make_recipe().changed({"language": "zh"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"closed": "wikitext103"}}, "no benchmark 'wikitext103'; there are ptb, wikitext2"),
+        ({"data": {"closed": "ptb", "text": ["masc"]}}, "ptb is read alone"),
+        ({"data": {"closed": "ptb"}, "language": "zh"}, "ptb is for a language model in en"),
+        ({"data": {"closed": "ptb"}, "task": "sentiment", "classifier": {}}, "ptb is for a language model in en"),
+    ],
+)
+def test_a_benchmark_is_a_language_models_and_stands_alone(changes: dict[str, object], message: str) -> None:
+    """What else a model had read would make its perplexity incomparable."""
+    document = {"name": "mine", "task": "language-model", "language": "en", "model": {"cell": "lstm"}}
+
+    with pytest.raises(ValueError, match=message):
+        Recipe.model_validate(document | {"language_model": {}} | changes)
