@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from export.behaviour import BehaviourReport
-from export.bundle import write_quality
+from export.bundle import CARD_FILE, write_quality
 from export.evaluate import Report
-from export.quality_page import behaviour_table, markdown_table
+from export.evaluate_language_model import Miss
+from export.markdown import markdown_table
+from export.quality_page import behaviour_table
 from models.checkpoint import write_json
 from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest, load_manifest
 
-CARD_FILE = "MODEL_CARD.md"
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 INTENDED_USE = {
@@ -30,10 +31,16 @@ suggestions to the person who types, do not publish completions unread.""",
 def note_in_bundle(folder: Path, report: Report) -> None:
     """Write what was measured into the bundle's manifest and metrics, and its model card anew."""
     write_quality(folder, report.quality())
+    examples: dict[str, Any] = {}
     if report.behaviour is not None:
+        examples["behaviour"] = report.behaviour.model_dump(mode="json")
+    if report.language_model is not None:
+        examples["misses"] = [
+            miss.model_dump(mode="json") for corpus in report.language_model.corpora for miss in corpus.misses
+        ]
+    if examples:
         path = folder / METRICS_FILE
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, metrics | {"behaviour": report.behaviour.model_dump(mode="json")})
+        write_json(path, json.loads(path.read_text(encoding="utf-8")) | examples)
     write_card(folder)
 
 
@@ -81,6 +88,8 @@ def model_card(manifest: Manifest, metrics: dict[str, Any], megabytes: float) ->
     if "behaviour" in metrics:
         report = BehaviourReport.model_validate(metrics["behaviour"])
         parts.append(f"## Behaviour and known failures\n\n{behaviour_table(report)}\n{_failures(report)}")
+    if metrics.get("misses"):
+        parts.append(_misses([Miss.model_validate(miss) for miss in metrics["misses"]]))
     parts += [_calibration(manifest), _parity(manifest)]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -110,6 +119,14 @@ def _failures(report: BehaviourReport) -> str:
             answers = "; ".join(f"“{t}” {p:.0%}" for t, p in zip(failure.texts, failure.positive, strict=True))
             lines.append(f"- {category.category}: {answers} (expected: {failure.expected})")
     return "More failures, with the probability of positive:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _misses(misses: list[Miss]) -> str:
+    rows = [[f"… {m.context}", m.word, ", ".join(m.suggested)] for m in misses]
+    return (
+        "## Known failures\n\nHeld-out places where a 5-gram model of the same training text had the next word among its first three "
+        f"and this model had not.\n\n{markdown_table(['text', 'next word', 'suggested'], rows)}"
+    )
 
 
 def _calibration(manifest: Manifest) -> str:

@@ -65,9 +65,20 @@ def evaluate_command(
     ] = False,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="All of it, with tables and plots in --docs; the first bundle of a kind is marked."),
+        typer.Option("--all", help="All of it, with tables and plots in --docs and the table of the README beside it."),
     ] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With --all: a bundle of another size or seed, measured on the same rows; give it several times."
+        ),
+    ] = None,
+    benchmark: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --all: a checkpoint of a closed-vocabulary benchmark; give it several times."),
+    ] = None,
     docs: Annotated[Path, typer.Option(help="Folder for quality.md and the plots of --all.")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="With --all: processes, one core each.")] = 2,
     write: Annotated[bool, typer.Option("--write/--no-write", help="Note the results in the bundle.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a model run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON instead of tables.")] = False,
@@ -75,28 +86,40 @@ def evaluate_command(
     """Measure bundles on texts they were not trained on. With --limit nothing is written: a part is no measure of the whole."""
     from export.baselines import MissingPackageError
     from export.card import note_in_bundle
-    from export.evaluate import Evaluation, EvaluationError, What
-    from export.quality_page import write_quality_page
+    from export.closed_vocabulary import read_closed_vocabulary
+    from export.evaluate import Evaluation, EvaluationError, Report, What
+    from export.evaluate_all import evaluate_all
+    from export.quality_page import Results, write_quality_page
+    from export.readme import update_readme
     from export.tables import print_report
 
     console = Console(stderr=True)
-    what: What = "all" if everything else "behaviour" if behaviour else "comparison" if compare else "quality"
+    if (also or benchmark) and not everything:
+        raise typer.BadParameter("goes with --all", param_hint="--also" if also else "--benchmark")
+    what: What = "behaviour" if behaviour else "comparison" if compare else "quality"
     evaluation = Evaluation(data, texts, limit, dev, what, threads, console)
-    reports = []
+    reports: list[Report] = []
     try:
-        for folder in bundles:
-            report = evaluation.run(folder)
+        benchmarks = [read_closed_vocabulary(folder) for folder in benchmark or []]
+        if everything:
+            measured = iter(evaluate_all(bundles, also or [], evaluation.corpora(), limit, workers, console))
+        else:
+            measured = map(evaluation.run, bundles)
+        for folder, report in zip(bundles, measured, strict=False):
             reports.append(report)
             if write and limit is None:
                 note_in_bundle(folder, report)
             if not as_json:
                 print_report(Console(), report)
-    except (BundleError, CorpusError, EvaluationError, MissingPackageError) as error:
+        reports += measured  # further ones; their bundles stay as they are
+    except (BundleError, CheckpointError, CorpusError, EvaluationError, MissingPackageError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from error
     if everything and limit is None:
-        write_quality_page(docs, reports)
-        console.print(f"wrote {docs / 'quality.md'}", highlight=False)
+        results = write_quality_page(docs, Results(reports=reports, closed_vocabulary=benchmarks))
+        readme = docs.parent / "README.md"
+        written = f"{docs / 'quality.md'}{f' and {readme}' if update_readme(readme, results.reports) else ''}"
+        console.print(f"wrote {written}", highlight=False)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], ensure_ascii=False))
 

@@ -66,7 +66,9 @@ def compare(
     """
     say("training the linear models")
     names = [source.name for source in bundle.manifest.training_data if source.name in SENTIMENT]
-    training, _ = training_examples(data, names)
+    training = [
+        e for e in training_examples(data, names)[0] if e.positive is None
+    ]  # hard labels: soft ones are phrases
     rows = {s.key: read_set(data, s, min(limit or ROWS, ROWS)) for s in sets}
     timed = [e.text for examples in rows.values() for e in examples[: max(1, TIMED_TEXTS // len(sets))]]
     results = []

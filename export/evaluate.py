@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +18,21 @@ from rich.console import Console
 
 from export.behaviour import BehaviourReport, measure_behaviour
 from export.compare import ComparisonReport, compare
-from export.evaluate_language_model import LanguageModelReport, SampleSizes, measure_language_model
+from export.evaluate_language_model import (
+    LanguageModelReport,
+    SampleSizes,
+    measure_language_model,
+    measure_perplexities,
+)
 from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
-from export.scoring import OpenBundle, microseconds_per_token
+from export.scoring import OpenBundle
+from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest
 
 BINARY = ["negative", "positive"]
-What = Literal["quality", "behaviour", "comparison", "all"]
+FINGERPRINT_DIGITS = 12
+LARGE = 8_000_000  # weights; a model that is much larger than any that ships is measured on fewer rows
+ROWS_OF_LARGE = 2_000  # of each set
+What = Literal["quality", "behaviour", "comparison"]
 
 
 class EvaluationError(Exception):
@@ -34,7 +46,15 @@ def _today() -> str:
 class Report(BaseModel, frozen=True):
     """All that was measured of one bundle.
 
-    ``microseconds_per_token`` is that of one row alone on one core, in ONNX Runtime.
+    Args:
+        further: measured beside those that ship, to show what other sizes, seeds and precisions are worth.
+        weights: the beginning of the weights file's SHA-256.
+        recipe: a fingerprint of what the model was trained by, its seed and its name aside.
+        dev: what may choose among models: mean accuracy on the dev parts, or a language model's nats a piece on documents held
+            back from its training text.
+        microseconds_per_token: of one row alone on one core, in ONNX Runtime.
+        rows_cut: at most so many rows of each set, for a model too large for all.
+        perplexities: by corpus, of a further language model.
     """
 
     model: str
@@ -43,19 +63,56 @@ class Report(BaseModel, frozen=True):
     cell: str
     num_layers: int
     hidden_size: int
+    embedding_dim: int
     parameters: int
     precision: str
+    further: bool = False
+    weights: str = ""
+    recipe: str | None = None
+    seed: int | None = None
+    dev: float | None = None
     measured: str = Field(default_factory=_today, description="ISO date.")
     microseconds_per_token: float | None = None
+    rows_cut: int | None = None
     sentiment: SentimentReport | None = None
     behaviour: BehaviourReport | None = None
     comparison: ComparisonReport | None = None
     language_model: LanguageModelReport | None = None
+    perplexities: dict[str, float] | None = None
 
     def quality(self) -> dict[str, float]:
         """Flat metric names for the manifest."""
         parts = (self.sentiment, self.behaviour, self.language_model)
         return {name: value for part in parts if part is not None for name, value in part.quality().items()}
+
+
+def describe(folder: Path, manifest: Manifest, *, further: bool = False) -> Report:
+    """What a bundle is and was trained by; nothing is measured."""
+    path = folder / METRICS_FILE
+    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    about = manifest.model_dump(
+        include={"task", "language", "cell", "num_layers", "hidden_size", "embedding_dim", "parameters", "precision"}
+    )
+    return Report(
+        model=manifest.id,
+        further=further,
+        weights=manifest.files[WEIGHTS_FILE][:FINGERPRINT_DIGITS],
+        recipe=recipe_fingerprint(metrics),
+        seed=metrics.get("seed"),
+        dev=metrics.get("stages", {}).get("language-model", {}).get("watched_nll_per_token")
+        if manifest.task == "language-model"
+        else None,
+        **about,
+    )
+
+
+def recipe_fingerprint(metrics: dict[str, Any]) -> str | None:
+    """The same for models that differ in seed and name alone; None if ``metrics.json`` does not say how it was trained."""
+    if "recipe" not in metrics:
+        return None
+    recipe = {key: value for key, value in metrics["recipe"].items() if key != "name"}
+    whole = [recipe, metrics.get("teachers") or [], metrics.get("started_from") is not None]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 @dataclass
@@ -67,8 +124,8 @@ class Evaluation:
         texts: a user's own labelled file, instead of the corpora.
         limit: at most so many rows of each set; of a language model, so many words asked for.
         dev: only the parts that may choose a model.
-        what: the task's own measures; the behavioural suite, which needs no corpora; what a user would pick instead, on
-            the same rows; or all of these with what plots need.
+        what: the task's own measures; the behavioural suite, which needs no corpora; or what a user would pick instead, on
+            the same rows.
         threads: of a model run.
         console: where progress is told.
     """
@@ -90,58 +147,61 @@ class Evaluation:
             EvaluationError: no corpora folder was given, or the bundle's task has no such measure.
         """
         bundle = OpenBundle.open(folder, self.threads)
-        manifest = bundle.manifest
-        about = manifest.model_dump(
-            include={"task", "language", "cell", "num_layers", "hidden_size", "parameters", "precision"}
-        )
-        if self.what == "all":
-            return Report(model=manifest.id, **about, **self._all(bundle))
+        return describe(folder, bundle.manifest).model_copy(update=self._measured(bundle))
+
+    def _measured(self, bundle: OpenBundle) -> dict[str, Any]:
         if self.what == "behaviour":
-            return Report(model=manifest.id, behaviour=self._behaviour(bundle), **about)
-        if manifest.task == "language-model":
-            return Report(model=manifest.id, language_model=self._language_model(bundle), **about)
-        if self.what == "comparison":
-            return Report(model=manifest.id, comparison=self._comparison(bundle), **about)
-        return Report(model=manifest.id, sentiment=self._sentiment(bundle), **about)
-
-    def _all(self, bundle: OpenBundle) -> dict[str, Any]:
-        speed = {"microseconds_per_token": microseconds_per_token(bundle.engine)}
+            return {"behaviour": self.behaviour(bundle)}
         if bundle.manifest.task == "language-model":
-            return speed | {"language_model": self._language_model(bundle)}
-        return speed | {
-            "sentiment": self._sentiment(bundle),
-            "behaviour": self._behaviour(bundle),
-            "comparison": self._comparison(bundle),
-        }
+            return {"language_model": self.language_model(bundle)}
+        if self.what == "comparison":
+            return {"comparison": self.comparison(bundle)}
+        return {"sentiment": self.sentiment(bundle)}
 
-    def _behaviour(self, bundle: OpenBundle) -> BehaviourReport:
+    def behaviour(self, bundle: OpenBundle) -> BehaviourReport:
+        """Run the behavioural suite."""
         if bundle.manifest.labels != BINARY:
             expected = " and ".join(BINARY)
             raise EvaluationError(f"{bundle.manifest.id}: the behavioural suite asks for the labels {expected}")
         return measure_behaviour(bundle)
 
-    def _sentiment(self, bundle: OpenBundle) -> SentimentReport:
+    def sentiment(self, bundle: OpenBundle, *, curves: bool = False) -> SentimentReport:
+        """Measure a classifier on every set; with ``curves`` also what plots need."""
         results = []
         if self.texts is not None:
             own, examples = own_set(self.texts, bundle.manifest.labels, self.limit)
             return SentimentReport(sets=[measure_set(bundle, own, examples)], seeds=[])
         for evaluation_set in evaluation_sets(bundle.manifest.language, dev=self.dev):
             with self._timed(f"{bundle.manifest.id} {evaluation_set.title}"):
-                examples = read_set(self._data(), evaluation_set, self.limit)
-                results.append(measure_set(bundle, evaluation_set, examples, curves=self.what == "all"))
+                examples = read_set(self.corpora(), evaluation_set, self.limit)
+                results.append(measure_set(bundle, evaluation_set, examples, curves=curves))
         return SentimentReport(sets=results, seeds=seed_answers(bundle))
 
-    def _comparison(self, bundle: OpenBundle) -> ComparisonReport:
+    def dev_accuracy(self, bundle: OpenBundle) -> float:
+        """Mean accuracy of a classifier on the dev parts."""
+        sets = evaluation_sets(bundle.manifest.language, dev=True)
+        return statistics.mean(measure_set(bundle, s, read_set(self.corpora(), s, self.limit)).accuracy for s in sets)
+
+    def comparison(self, bundle: OpenBundle) -> ComparisonReport:
+        """Measure what a user would pick instead of a classifier."""
         sets = evaluation_sets(bundle.manifest.language, dev=self.dev)
         with self._saying(bundle.manifest.id) as say:
-            return compare(bundle, self._data(), sets, self.limit, say)
+            return compare(bundle, self.corpora(), sets, self.limit, say)
 
-    def _language_model(self, bundle: OpenBundle) -> LanguageModelReport:
+    def language_model(self, bundle: OpenBundle) -> LanguageModelReport:
+        """Measure a language model beside n-gram models."""
         if self.texts is not None:
             raise EvaluationError(f"{bundle.manifest.id} is a language model: it is not measured on labelled texts")
-        sizes = SampleSizes() if self.limit is None else SampleSizes.at_most(self.limit)
         with self._saying(bundle.manifest.id) as say:
-            return measure_language_model(bundle, self._data(), sizes, say)
+            return measure_language_model(bundle, self.corpora(), self._sizes(), say)
+
+    def perplexities(self, bundle: OpenBundle) -> dict[str, float]:
+        """Perplexity of a language model on each corpus, on the text that :meth:`language_model` measures it on."""
+        with self._timed(f"{bundle.manifest.id} perplexities"):
+            return measure_perplexities(bundle, self.corpora(), self._sizes())
+
+    def _sizes(self) -> SampleSizes:
+        return SampleSizes() if self.limit is None else SampleSizes.at_most(self.limit)
 
     @contextmanager
     def _saying(self, model: str) -> Iterator[Callable[[str], None]]:
@@ -154,7 +214,8 @@ class Evaluation:
 
             yield say
 
-    def _data(self) -> Path:
+    def corpora(self) -> Path:
+        """The corpora folder. Raises ``EvaluationError`` where none was given."""
         if self.data is None or not self.data.is_dir():
             raise EvaluationError("evaluation reads the corpora folder: give --data DIR, or your own --texts FILE")
         return self.data

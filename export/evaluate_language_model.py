@@ -14,13 +14,15 @@ from export.ngrams import train_word_models
 from export.scoring import OpenBundle, token_nll
 from export.suggest import BundleSuggester, NGramSuggester, Suggester
 from export.word_metrics import SUGGESTIONS, keystroke_savings, milliseconds_per_suggestion, top_k_recall
-from export.words import TextSize, measure_text, sample_prompts, split_document
+from export.words import Prompt, TextSize, measure_text, sample_prompts, split_document
 from models.corpora import OPEN_TEXT, documents
 from service.bundle import Language
 
 SAMPLE_SEED = 1
 START_ID, END_ID = 1, 2
 TIMED_PROMPTS = 50
+MISSES_KEPT = 2  # of each corpus, as examples
+MISS_CONTEXT = 60  # characters
 NGRAMS = {1: "unigram", 2: "bigram KN", 5: "5-gram KN"}  # Kneser-Ney
 
 
@@ -71,6 +73,14 @@ class PredictorResult(BaseModel, frozen=True):
     megabytes: float
 
 
+class Miss(BaseModel, frozen=True):
+    """A place where the longest n-gram model had the word among its first three and the bundle had not."""
+
+    context: str
+    word: str
+    suggested: list[str]
+
+
 class CorpusResult(BaseModel, frozen=True):
     """All models on one held-out corpus; the bundle first."""
 
@@ -80,6 +90,7 @@ class CorpusResult(BaseModel, frozen=True):
     words_asked: int
     words_typed: int
     predictors: list[PredictorResult]
+    misses: list[Miss] = []
 
 
 class LanguageModelReport(BaseModel, frozen=True):
@@ -121,7 +132,7 @@ def measure_language_model(
         CorpusError: a corpus can't be read.
     """
     language = bundle.manifest.language
-    names = [source.name for source in bundle.manifest.training_data if source.name in OPEN_TEXT]
+    names = corpora_of(bundle)
     say("reading the training text")
     training = [document for name in names for document in read_documents(bundle, data, name, "train")]
     say("counting n-grams")
@@ -130,26 +141,28 @@ def measure_language_model(
     results = []
     for name in names:
         say(f"measuring {name}")
-        held_out = _draw(read_documents(bundle, data, name, "valid"), language, sizes.units)
+        held_out = held_out_documents(bundle, data, name, sizes)
         size = measure_text(held_out, language)
         nats = [bundle_nll(bundle, held_out), *(model.nll(held_out) for model in models)]
         asked = sample_prompts(held_out, language, sizes.words, SAMPLE_SEED)
         typed = random.Random(SAMPLE_SEED).sample(asked, min(sizes.typed_words, len(asked)))
         predictors = []
+        answers = []
         for title, nll, suggester in zip([bundle.manifest.id, *NGRAMS.values()], nats, suggesters, strict=True):
             say(f"measuring {name}: {title}")
-            recall = top_k_recall(suggester, asked, (1, SUGGESTIONS))
+            suggested = suggester.suggest(asked, [""] * len(asked), SUGGESTIONS)
             predictors.append(
                 PredictorResult(
                     name=title,
                     **perplexities(nll, size),
-                    top1=recall[1],
-                    top3=recall[SUGGESTIONS],
+                    top1=top_k_recall(asked, suggested, 1),
+                    top3=top_k_recall(asked, suggested, SUGGESTIONS),
                     keystroke_savings=keystroke_savings(suggester, typed, spaced=language == "en"),
                     milliseconds=milliseconds_per_suggestion(suggester, asked[:TIMED_PROMPTS]),
                     megabytes=suggester.megabytes,
                 )
             )
+            answers.append(suggested)
         results.append(
             CorpusResult(
                 corpus=name,
@@ -158,10 +171,41 @@ def measure_language_model(
                 words_asked=len(asked),
                 words_typed=len(typed),
                 predictors=predictors,
+                misses=misses(asked, ours=answers[0], theirs=answers[-1]),
             )
         )
     unit = "word" if language == "en" else "character"
     return LanguageModelReport(language=language, unit=unit, training_words=sum(map(len, training)), corpora=results)
+
+
+def measure_perplexities(bundle: OpenBundle, data: Path, sizes: SampleSizes) -> dict[str, float]:
+    """The bundle's perplexity alone, on the text that :func:`measure_language_model` measures it on; by corpus."""
+    found = {}
+    for name in corpora_of(bundle):
+        held_out = held_out_documents(bundle, data, name, sizes)
+        size = measure_text(held_out, bundle.manifest.language)
+        found[name] = perplexities(bundle_nll(bundle, held_out), size)["perplexity"]
+    return found
+
+
+def corpora_of(bundle: OpenBundle) -> list[str]:
+    """Corpora that it was trained on and that have a held-out part."""
+    return [source.name for source in bundle.manifest.training_data if source.name in OPEN_TEXT]
+
+
+def held_out_documents(bundle: OpenBundle, data: Path, name: str, sizes: SampleSizes) -> list[list[str]]:
+    """Drawn documents of a corpus's valid part, the same for every tokenizer."""
+    return _draw(read_documents(bundle, data, name, "valid"), bundle.manifest.language, sizes.units)
+
+
+def misses(prompts: Sequence[Prompt], ours: Sequence[list[str]], theirs: Sequence[list[str]]) -> list[Miss]:
+    """Some places where another model suggested the word and ours did not, drawn evenly."""
+    found = [
+        Miss(context=prompt.context[-MISS_CONTEXT:], word=prompt.word, suggested=words)
+        for prompt, words, others in zip(prompts, ours, theirs, strict=True)
+        if prompt.word in others and prompt.word not in words
+    ]
+    return random.Random(SAMPLE_SEED).sample(found, min(MISSES_KEPT, len(found)))
 
 
 def perplexities(nats: float, size: TextSize) -> dict[str, float]:

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from export.metrics import Array, Labels, classification, reliability, risk_coverage, softmax
+from export.metrics import (
+    Array,
+    Labels,
+    classification,
+    ece_of_the_calibrated,
+    reliability,
+    risk_coverage,
+    softmax,
+)
 from export.scoring import OpenBundle, final_logits, logits_at_shares
 from models.corpora import SENTIMENT, Example, Language, Part, labelled_rows, own_examples
 
@@ -94,7 +102,10 @@ class SetCurves(BaseModel, frozen=True):
 
 
 class SetResult(BaseModel, frozen=True):
-    """Measures on one set; see :class:`export.metrics.Classification`."""
+    """Measures on one set; see :class:`export.metrics.Classification`.
+
+    ``ece_by_chance`` is that of a perfectly calibrated model on as many rows.
+    """
 
     key: str
     title: str
@@ -105,6 +116,7 @@ class SetResult(BaseModel, frozen=True):
     macro_recall: float
     ece: float
     nll: float
+    ece_by_chance: float | None = None
     curves: SetCurves | None = None
 
 
@@ -183,7 +195,8 @@ def set_result(
     """Measures of (N, C) predictions, under the set's name."""
     measures = asdict(classification(probabilities, labels))
     about = {"key": evaluation_set.key, "title": evaluation_set.title, "note": evaluation_set.note}
-    return SetResult(**about, **measures, curves=curves)
+    chance = ece_of_the_calibrated(probabilities) if probabilities.shape[1] == 2 else None
+    return SetResult(**about, **measures, ece_by_chance=chance, curves=curves)
 
 
 def set_curves(steps: Array, labels: Labels) -> SetCurves:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+FLOOR_DRAWS = 40
 BINS = 15  # of confidence, equally wide: the field's usual choice for ECE
 
 
@@ -106,6 +107,16 @@ def expected_calibration_error(bins: Reliability) -> float:
     Source: Naeini et al. 2015; Guo et al. 2017 (arXiv:1706.04599).
     """
     return float((bins.share * np.abs(bins.confidence - bins.accuracy)).sum())
+
+
+def ece_of_the_calibrated(probabilities: Array, seed: int = 1) -> float:
+    """ECE that a perfectly calibrated model of (N, 2) these probabilities has on average on N rows, by chance alone.
+
+    Few rows leave bins of few texts, whose accuracy strays from their confidence whatever the model.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [(rng.random(len(probabilities)) < probabilities[:, 1]).astype(np.int64) for _ in range(FLOOR_DRAWS)]
+    return float(np.mean([expected_calibration_error(reliability(probabilities, labels)) for labels in drawn]))
 
 
 def risk_coverage(probabilities: Array, labels: Labels) -> RiskCoverage:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.evaluate_sentiment import SetCurves, SetResult
+from export.sizes import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,22 +70,42 @@ def plot_reading(path: Path, sets: Sequence[SetResult]) -> None:
         axis.legend(fontsize=8)
 
 
-def plot_speed(path: Path, panels: dict[str, list[tuple[str, float, float]]]) -> None:
+def plot_speed(path: Path, panels: Mapping[str, Sequence[Point]]) -> None:
     """Quality against time.
 
     Args:
         path: of the PNG.
-        panels: what the y axis shows -> (model, microseconds per token, quality) of each model; the first is marked.
+        panels: what the y axis shows -> the bundles; those that ship are stars, one colour for each size.
     """
-    with _figure(path, 1, len(panels), (4.2 * len(panels), 3.6)) as axes:
-        for axis, (title, points) in zip(axes, panels.items(), strict=True):
-            for i, (name, microseconds, quality) in enumerate(points):
-                axis.plot(
-                    microseconds, quality, marker="*" if i == 0 else "o", markersize=14 if i == 0 else 6, color=f"C{i}"
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    with _figure(path, math.ceil(len(panels) / 2), 2, (10.0, 4.2 * math.ceil(len(panels) / 2))) as axes:
+        for axis, (title, points) in zip(axes, panels.items(), strict=False):
+            sizes = list(dict.fromkeys(point.size for point in sorted(points, key=lambda p: p.microseconds)))
+            for point in points:
+                marker, edge = ("*", 14) if point.shipped else ("o", 6)
+                colour = f"C{sizes.index(point.size)}"
+                axis.plot(point.microseconds, point.quality, marker=marker, markersize=edge, color=colour)
+            for size in sizes:
+                best = next((p for p in points if p.size == size and p.shipped), None)
+                shown = best or next(p for p in points if p.size == size)
+                axis.annotate(
+                    size,
+                    (shown.microseconds, shown.quality),
+                    textcoords="offset points",
+                    xytext=(7, 5),
+                    fontsize=8,
                 )
-                axis.annotate(name, (microseconds, quality), textcoords="offset points", xytext=(7, 5), fontsize=8)
+            least, most = min(p.microseconds for p in points), max(p.microseconds for p in points)
+            axis.set_xscale("log")
+            axis.set_xlim(least / 1.5, most * 2.5)  # room for the last name
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set(xlabel="µs a token, one core, one row", ylabel=title)
-            axis.set_xlim(left=0, right=1.5 * max(m for _, m, _ in points))
+            axis.margins(y=0.15)
+        for axis in axes[len(panels) :]:
+            axis.axis("off")
 
 
 def _with_curves(sets: Sequence[SetResult]) -> Iterator[tuple[SetResult, SetCurves]]:

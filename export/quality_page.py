@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from pydantic import BaseModel
+
 from export.behaviour import BehaviourReport
+from export.closed_vocabulary import ClosedVocabularyResult, closed_vocabulary_section
 from export.compare import ComparisonReport
 from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
-from export.evaluate_sentiment import SentimentReport
+from export.evaluate_sentiment import READ_SHARES, SentimentReport
+from export.markdown import markdown_table
 from export.plots import plot_reading, plot_reliability, plot_risk_coverage, plot_speed
+from export.readme import in_short
+from export.sizes import LANGUAGES, kinds, network, size_sections, speed_panels
 from models.checkpoint import write_json
 
 RESULTS_FILE = "results.json"
-LANGUAGES = {"en": "English", "zh": "Chinese"}
+COVERAGES = (0.5, 0.8, 0.9, 1.0)
 
 INTRODUCTION = """# Quality
 
 Written by `rnnserve evaluate --all`; every number comes from `quality/results.json`. All bundles are measured as they are
 served: through ONNX Runtime, with the tokenizer and the calibration of the bundle, in batches of similar length. No row of
 a dev or test part was trained on, nor a copy of one in another corpus; dev parts chose the models, test parts were only
-measured. Sampling error (95 %) of an accuracy near 90 %: ± 2.1 points on 800 rows, ± 1.3 on 2,000, ± 0.4 on 25,000.
+measured. Models of one task and language were measured in one run. Sampling error (95 %) of an accuracy near 90 %: ± 2.1 points on 800 rows, ± 1.3 on 2,000, ± 0.4 on 25,000.
 """
 
 SENTIMENT_MEASURES = """Macro-F1 and macro recall are means over the two classes. ECE is the expected calibration error over
-15 equally wide bins of confidence; NLL the mean negative log-likelihood in nats, both with the bundle's temperature.
+15 equally wide bins of confidence; NLL the mean negative log-likelihood in nats, both with the bundle's temperature. "By chance" is
+the ECE that a perfectly calibrated model with the same confidences has on so many rows. The temperature was fitted on dev parts, each corpus
+that has one alike, so it says nothing about domains that training did not see: there the model is surer than it is right.
 """
 
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates and words that no training text
@@ -36,9 +43,9 @@ names and typing errors ask for the right order, or for the same label. The exam
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and
-trained on the same {training_rows} rows as the model (without its templates); the lexicons need no training and are cut at
+trained on the same {training_rows} labelled rows as the model (without templates, soft labels and unlabelled text); the lexicons need no training and are cut at
 the middle of their range (SnowNLP's makers trained it on shopping reviews, which may hold some of these rows). Time is the median for one text alone on one core; memory is what a Python process gains by
-answering one text, its libraries included.
+answering one text, its libraries included. Times were taken while another measurement ran on another core.
 """
 
 LANGUAGE_MODEL_MEASURES = {
@@ -61,102 +68,128 @@ letter and after each: a taken word costs one keystroke{space}. Only the words a
 """
 
 
-def write_quality_page(docs: Path, reports: Sequence[Report]) -> None:
-    """Write page, plots and results; reports of other models that are already in the results are kept.
+READING_MEASURES = """Accuracy in % when only the first so many % of each text's tokens were read (at least one), and errors in % among the texts
+answered when only the surest so many % are answered.
+"""
+
+
+class Results(BaseModel, frozen=True):
+    """``results.json``: all that the page is made of."""
+
+    reports: list[Report] = []
+    closed_vocabulary: list[ClosedVocabularyResult] = []
+
+    def updated(self, later: Results) -> Results:
+        """With what a later run measured.
+
+        It replaces every report of a task and language that it measured, so that models stand side by side only with models of
+        the same run; the others are kept.
+        """
+        measured = kinds(later.reports)
+        kept = [r for r in self.reports if (r.task, r.language) not in measured]
+        return Results(
+            reports=[*kept, *later.reports],
+            closed_vocabulary=later.closed_vocabulary or self.closed_vocabulary,
+        )
+
+
+def write_quality_page(docs: Path, measured: Results) -> Results:
+    """Write page, plots and results.
 
     Args:
         docs: folder of ``quality.md``.
-        reports: of one run.
+        measured: in this run; see :meth:`Results.updated` for what becomes of earlier ones.
+
+    Returns:
+        All that the page shows.
     """
     folder = docs / "quality"
     folder.mkdir(parents=True, exist_ok=True)
-    known = {report.model: report for report in _read(folder / RESULTS_FILE)} | {r.model: r for r in reports}
-    write_json(folder / RESULTS_FILE, [report.model_dump(mode="json", exclude_none=True) for report in known.values()])
-    everything = list(known.values())
-    for report in reports:
-        if report.sentiment is not None:
+    path = folder / RESULTS_FILE
+    earlier = Results.model_validate_json(path.read_bytes()) if path.is_file() else Results()
+    results = earlier.updated(measured)
+    write_json(path, results.model_dump(mode="json", exclude_none=True))
+    for report in measured.reports:
+        if report.sentiment is not None and not report.further:
             plot_reliability(folder / f"{_name(report)}-reliability.png", report.sentiment.sets)
             plot_risk_coverage(folder / f"{_name(report)}-risk-coverage.png", report.sentiment.sets)
             plot_reading(folder / f"{_name(report)}-reading.png", report.sentiment.sets)
-    plot_speed(folder / "speed.png", speed_panels(everything))
-    (docs / "quality.md").write_text(quality_page(everything), encoding="utf-8")
+    plot_speed(folder / "speed.png", speed_panels(results.reports))
+    (docs / "quality.md").write_text(quality_page(results), encoding="utf-8")
+    return results
 
 
-def _read(path: Path) -> list[Report]:
-    if not path.is_file():
-        return []
-    return [Report.model_validate(report) for report in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def quality_page(reports: Sequence[Report]) -> str:
+def quality_page(results: Results) -> str:
     """The page as Markdown."""
-    parts = [INTRODUCTION, _overview(reports)]
-    for report in reports:
+    shipped = [report for report in results.reports if not report.further]
+    parts = [INTRODUCTION, _overview(shipped)]
+    if sizes := size_sections(results.reports):
+        parts += ["## Sizes, seeds and precision\n", *sizes]
+    for report in shipped:
         parts.append(f"## {report.model}\n")
         if report.sentiment is not None:
             parts += [SENTIMENT_MEASURES, sentiment_table(report.sentiment), _plots(report)]
+            parts += [READING_MEASURES, reading_table(report.sentiment)]
         if report.behaviour is not None:
             parts += ["### Behaviour\n", BEHAVIOUR_MEASURES, behaviour_table(report.behaviour)]
         if report.comparison is not None:
             parts += ["### What you might take instead\n", comparison_tables(report.comparison)]
         if report.language_model is not None:
             parts += [LANGUAGE_MODEL_MEASURES[report.language], language_model_tables(report.language_model)]
+    parts += closed_vocabulary_section(results.closed_vocabulary)
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def _overview(reports: Sequence[Report]) -> str:
+def _overview(shipped: Sequence[Report]) -> str:
     rows = [
         [
             report.model,
             LANGUAGES[report.language],
-            f"{report.cell.upper()} {report.num_layers} × {report.hidden_size}",
+            network(report),
             f"{report.parameters / 1e6:.2f} M",
             report.precision,
             "" if report.microseconds_per_token is None else f"{report.microseconds_per_token:.0f}",
-            "" if (summary := summary_of(report)) is None else f"{summary[0]}: {summary[1]:.1%}",
+            in_short(report),
             report.measured,
         ]
-        for report in reports
+        for report in shipped
     ]
-    heads = ["model", "language", "cell", "weights", "precision", "µs a token", "in short", "measured"]
+    heads = ["model", "language", "network", "weights", "precision", "µs a token", "in short", "measured"]
     return markdown_table(heads, rows) + (
-        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included. "
-        "In the plot the first model of each kind, which is the shipped one, is the star.\n\n"
+        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included, nothing else running. In the plot stars "
+        "ship, dots are other sizes, seeds and precisions. Accuracy is the mean over test sets, perplexity the geometric mean over corpora.\n\n"
         "![Quality against time for a token](quality/speed.png)\n"
     )
-
-
-def summary_of(report: Report) -> tuple[str, float] | None:
-    """One number for the overview and the speed plot, and what it is."""
-    if report.sentiment is not None and report.sentiment.sets:
-        return f"mean accuracy, {LANGUAGES[report.language]} sets", statistics.mean(
-            s.accuracy for s in report.sentiment.sets
-        )
-    if report.language_model is not None and report.language_model.corpora:
-        corpus = report.language_model.corpora[0]
-        return f"top-3, {corpus.corpus}", corpus.predictors[0].top3
-    return None
-
-
-def speed_panels(reports: Sequence[Report]) -> dict[str, list[tuple[str, float, float]]]:
-    """What :func:`export.plots.plot_speed` shows: models of one task and language share a panel."""
-    panels: dict[str, list[tuple[str, float, float]]] = {}
-    for report in reports:
-        summary = summary_of(report)
-        if summary is not None and report.microseconds_per_token is not None:
-            panels.setdefault(summary[0], []).append((report.model, report.microseconds_per_token, summary[1]))
-    return panels
 
 
 def sentiment_table(report: SentimentReport) -> str:
     """Measures of every set, and the sentences that every version must get right."""
     rows = [
-        [s.title, f"{s.rows:,}", *(f"{100 * v:.1f}" for v in (s.accuracy, s.macro_f1, s.macro_recall, s.ece)), f"{s.nll:.3f}", s.note]
+        [
+            s.title,
+            f"{s.rows:,}",
+            *(f"{100 * v:.1f}" for v in (s.accuracy, s.macro_f1, s.macro_recall, s.ece)),
+            "" if s.ece_by_chance is None else f"{100 * s.ece_by_chance:.1f}",
+            f"{s.nll:.3f}",
+            s.note,
+        ]
         for s in report.sets
-    ]  # fmt: skip
-    heads = ["set", "rows", "accuracy %", "macro-F1 %", "macro recall %", "ECE %", "NLL", "note"]
+    ]
+    heads = ["set", "rows", "accuracy %", "macro-F1 %", "macro recall %", "ECE %", "by chance", "NLL", "note"]
     seeds = [[seed.text, seed.expected, f"{seed.label}, {seed.probability:.0%}"] for seed in report.seeds]
     return markdown_table(heads, rows) + "\n" + markdown_table(["sentence", "expected", "answer"], seeds)
+
+
+def reading_table(report: SentimentReport) -> str:
+    """Accuracy while texts are being read, and errors among the surest texts."""
+    rows = []
+    for s in report.sets:
+        if (curves := s.curves) is not None:
+            errors = np.interp(COVERAGES, curves.coverage, curves.risk).tolist()
+            shown = [*(curves.accuracy_after[share] for share in READ_SHARES), *errors]
+            rows.append([s.title, *(f"{100 * value:.1f}" for value in shown)])
+    heads = [f"read {share:.0%}" for share in READ_SHARES] + [f"errors at {coverage:.0%}" for coverage in COVERAGES]
+    return markdown_table(["set", *heads], rows)
 
 
 def _plots(report: Report) -> str:
@@ -221,14 +254,6 @@ def language_model_tables(report: LanguageModelReport) -> str:
         "Corpora of single sentences are divided at random, so that their numbers are optimistic."
     )
     return "\n".join(parts)
-
-
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; numbers are set to the right by their column's position, the first column to the left."""
-    lines = [heads, ["--", *["--:"] * (len(heads) - 1)], *rows]
-    return "".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |\n" for line in lines
-    )
 
 
 def _name(report: Report) -> str:

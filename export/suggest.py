@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.ngrams import WordModel
 from export.scoring import MAX_PADDED_TOKENS, MAX_ROWS, OpenBundle, length_batches, pad
@@ -135,10 +136,21 @@ class NGramSuggester:
             distribution = self._model.distribution(prompt.history)
             low = bisect_left(self._words, beginning)
             high = bisect_left(self._words, beginning + "\U0010ffff")
-            likely = distribution[self._ids[low:high]]
-            best = np.argsort(-likely, kind="stable")[:top_k]
-            found.append([self._words[low + i] for i in best.tolist()])
+            best = likeliest(distribution[self._ids[low:high]], top_k)
+            found.append([self._words[low + i] for i in best])
         return found
 
     def forget(self) -> None:
         """As every suggester; nothing is kept."""
+
+
+def likeliest(probabilities: NDArray[np.float64], top_k: int) -> list[int]:
+    """Indices of the ``top_k`` largest of (N,) numbers, largest first, among equals the first; without sorting the others."""
+    if len(probabilities) > top_k:
+        least = np.partition(probabilities, -top_k)[-top_k]
+        candidates = np.flatnonzero(probabilities >= least)
+    else:
+        candidates = np.arange(len(probabilities))
+    order = np.argsort(-probabilities[candidates], kind="stable")[:top_k]
+    chosen: list[int] = candidates[order].tolist()
+    return chosen

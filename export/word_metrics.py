@@ -12,15 +12,16 @@ from export.words import Prompt
 SUGGESTIONS = 3
 
 
-def top_k_recall(suggester: Suggester, prompts: Sequence[Prompt], top_ks: Sequence[int]) -> dict[int, float]:
-    """Share of places where the very word, letter case included, is among the first k suggestions, nothing typed of it."""
+def top_k_recall(prompts: Sequence[Prompt], suggested: Sequence[Sequence[str]], top_k: int) -> float:
+    """Share of places where the very word, letter case included, is among the first ``top_k`` that were suggested for it.
+
+    Raises:
+        ValueError: there is no place.
+    """
     if not prompts:
         raise ValueError("no place to ask for a word")
-    suggested = suggester.suggest(prompts, [""] * len(prompts), max(top_ks))
-    return {
-        k: sum(prompt.word in words[:k] for prompt, words in zip(prompts, suggested, strict=True)) / len(prompts)
-        for k in top_ks
-    }
+    hits = sum(prompt.word in words[:top_k] for prompt, words in zip(prompts, suggested, strict=True))
+    return hits / len(prompts)
 
 
 def keystroke_savings(

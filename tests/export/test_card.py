@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from export.behaviour import Case, Labels, judge
-from export.card import CARD_FILE, model_card, note_in_bundle, write_card
-from export.evaluate import Report
+from export.bundle import CARD_FILE
+from export.card import model_card, note_in_bundle, write_card
+from export.evaluate import Report, describe
+from export.evaluate_language_model import Miss
 from service.bundle import load_manifest, verify_files
 
 
@@ -21,12 +23,8 @@ def folder(bundles: Path, tmp_path: Path) -> Path:
 
 
 def behaviour_report(folder: Path) -> Report:
-    manifest = load_manifest(folder)
     behaviour = judge([Case("negation", ("not great",), Labels((0,)))], {"not great": np.array([0.1, 0.9])})
-    about = manifest.model_dump(
-        include={"task", "language", "cell", "num_layers", "hidden_size", "parameters", "precision"}
-    )
-    return Report(model=manifest.id, behaviour=behaviour, **about)
+    return describe(folder, load_manifest(folder)).model_copy(update={"behaviour": behaviour})
 
 
 def test_a_card_tells_what_was_measured_and_what_fails(folder: Path) -> None:
@@ -69,6 +67,16 @@ def test_a_card_names_data_with_licences_calibration_and_parity(folder: Path) ->
     assert f"{manifest.parity.max_error:.2g}" in card
     assert manifest.files["model.safetensors"] in card
     assert "Not measured yet" in card
+
+
+def test_a_language_model_s_card_shows_words_that_it_missed(bundles: Path) -> None:
+    """With the text before them and what was suggested instead."""
+    miss = Miss(context="I will see", word="you", suggested=["the", "it", "a"])
+
+    card = model_card(load_manifest(bundles / "lm-en"), {"misses": [miss.model_dump()]}, 3.7)
+
+    assert "## Known failures" in card
+    assert "| … I will see | you | the, it, a |" in card
 
 
 def test_a_language_model_s_card_has_no_calibration(bundles: Path, tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from export.metrics import classification, reliability, risk_coverage, softmax
+from export.metrics import (
+    classification,
+    ece_of_the_calibrated,
+    expected_calibration_error,
+    reliability,
+    risk_coverage,
+    softmax,
+)
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
 LABELS = np.array([0, 1, 1, 1])
@@ -78,3 +85,16 @@ def test_temperature_flattens_and_never_overflows() -> None:
 
     assert sharp[0].tolist() == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))])
     assert 0.5 < flat[0, 0] < sharp[0, 0]
+
+
+def test_few_rows_show_a_calibration_error_by_chance() -> None:
+    """It shrinks with the rows, and a model that is calibrated by its making shows no more than that."""
+    rng = np.random.default_rng(2)
+    positive = rng.random(20_000)
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    labels = (rng.random(20_000) < positive).astype(np.int64)
+
+    few, many = ece_of_the_calibrated(probabilities[:200]), ece_of_the_calibrated(probabilities)
+
+    assert few > 0.04 > 0.01 > many
+    assert expected_calibration_error(reliability(probabilities, labels)) == pytest.approx(many, abs=0.005)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ from export.evaluate_sentiment import (
     set_curves,
     set_result,
 )
-from export.quality_page import markdown_table, quality_page, speed_panels, write_quality_page
+from export.markdown import markdown_table
+from export.quality_page import Results, quality_page, reading_table, write_quality_page
 
 PNG = b"\x89PNG"
 
@@ -37,7 +37,7 @@ def sentiment_report(name: str = "sentiment-en@1") -> Report:
     contender = ContenderResult(name="VADER", accuracy={"a": 0.5}, macro_f1={"a": 0.4}, milliseconds=0.05, megabytes=18)
     comparison = ComparisonReport(titles={"a": "Set A"}, rows={"a": 2000}, training_rows=9, contenders=[contender])
     return Report(
-        model=name, task="sentiment", language="en", cell="gru", num_layers=1, hidden_size=256, parameters=1_900_000,
+        model=name, task="sentiment", language="en", cell="gru", num_layers=1, hidden_size=256, embedding_dim=128, parameters=1_900_000,
         precision="float32", microseconds_per_token=11.2, sentiment=SentimentReport(sets=sets, seeds=seeds),
         behaviour=behaviour, comparison=comparison,
     )  # fmt: skip
@@ -53,39 +53,51 @@ def language_model_report(name: str = "lm-zh@1", microseconds: float = 120.0) ->
     corpus = CorpusResult(corpus="kdconv", documents=5, units=700, words_asked=90, words_typed=40, predictors=rows)
     report = LanguageModelReport(language="zh", unit="character", training_words=10, corpora=[corpus])
     return Report(
-        model=name, task="language-model", language="zh", cell="lstm", num_layers=1, hidden_size=512, parameters=4_000_000,
+        model=name, task="language-model", language="zh", cell="lstm", num_layers=1, hidden_size=512, embedding_dim=192, parameters=4_000_000,
         precision="float32", microseconds_per_token=microseconds, language_model=report,
     )  # fmt: skip
 
 
 def test_page_plots_and_results_are_written_together(tmp_path: Path) -> None:
     """Each picture the page shows is there, and the numbers can be read again."""
-    write_quality_page(tmp_path, [sentiment_report(), language_model_report()])
+    write_quality_page(tmp_path, Results(reports=[sentiment_report(), language_model_report()]))
 
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
     shown = [line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")]
     assert len(shown) == 4
     assert all((tmp_path / picture).read_bytes().startswith(PNG) for picture in shown)
-    results = json.loads((tmp_path / "quality/results.json").read_text(encoding="utf-8"))
-    assert [Report.model_validate(r).model for r in results] == ["sentiment-en@1", "lm-zh@1"]
+    results = Results.model_validate_json((tmp_path / "quality/results.json").read_bytes())
+    assert [r.model for r in results.reports] == ["sentiment-en@1", "lm-zh@1"]
 
 
-def test_a_later_run_replaces_its_own_models_and_keeps_the_others(tmp_path: Path) -> None:
-    """Models may be measured one by one."""
-    write_quality_page(tmp_path, [language_model_report(microseconds=120)])
-    write_quality_page(tmp_path, [language_model_report("lm-small@1")])
-    write_quality_page(tmp_path, [language_model_report(microseconds=99)])
+def test_a_later_run_replaces_all_models_of_its_kind_and_keeps_the_others(tmp_path: Path) -> None:
+    """Models of one task and language stand side by side only if one run measured them."""
+    write_quality_page(tmp_path, Results(reports=[sentiment_report(), language_model_report(microseconds=120)]))
+    write_quality_page(tmp_path, Results(reports=[language_model_report("lm-small@1", microseconds=99)]))
 
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
+    assert "## sentiment-en@1" in page
     assert "## lm-small@1" in page
+    assert "lm-zh@1" not in page
+
+
+def test_further_bundles_have_lines_in_tables_and_no_section(tmp_path: Path) -> None:
+    """They show what other sizes are worth; they do not ship."""
+    further = language_model_report(microseconds=240).model_copy(
+        update={"further": True, "hidden_size": 768, "language_model": None, "perplexities": {"kdconv": 35.5}}
+    )
+
+    results = write_quality_page(tmp_path, Results(reports=[language_model_report(), further]))
+
+    page = quality_page(results)
     assert page.count("## lm-zh@1") == 1
-    assert "| 99 |" in page
-    assert page.count("| 120 |") == 1
+    assert "| LSTM 1 × 768 | 4.00 M | float32 |  | 240.0 |  | 35.5 | 35.5 |" in page
+    assert "| **LSTM 1 × 512 ★** |" in page
 
 
 def test_the_page_says_what_each_number_counts() -> None:
     """Units, ends, what a word is, and which rows."""
-    page = quality_page([sentiment_report(), language_model_report()])
+    page = quality_page(Results(reports=[sentiment_report(), language_model_report()]))
 
     assert "per character that is no white space" in page
     assert "one piece" in page
@@ -93,11 +105,18 @@ def test_the_page_says_what_each_number_counts() -> None:
     assert "“not \\| good” 80%" in page  # a bar in a text does not break the table
 
 
-def test_models_of_one_kind_share_a_panel() -> None:
-    """Sizes of one model are compared; the first is marked."""
-    panels = speed_panels([sentiment_report("a@1"), language_model_report(), sentiment_report("b@1")])
+def test_accuracy_while_reading_and_errors_of_the_surest_are_in_a_table() -> None:
+    """After all tokens accuracy and errors among all texts are the set's own."""
+    report = sentiment_report().sentiment
+    assert report is not None
 
-    assert [[name for name, *_ in points] for points in panels.values()] == [["a@1", "b@1"], ["lm-zh@1"]]
+    lines = reading_table(report).splitlines()
+
+    assert "read 10%" in lines[0]
+    assert "errors at 80%" in lines[0]
+    cells = lines[2].split(" | ")
+    assert float(cells[5]) == pytest.approx(100 * report.sets[0].accuracy, abs=0.1)
+    assert float(cells[9].rstrip(" |")) == pytest.approx(100 - 100 * report.sets[0].accuracy, abs=0.1)
 
 
 def test_a_table_has_as_many_cells_in_every_line() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export.ngrams import train_word_models
 from export.scoring import OpenBundle
-from export.suggest import BundleSuggester, NGramSuggester
+from export.suggest import BundleSuggester, NGramSuggester, likeliest
 from export.words import Prompt
 
 CONTEXTS = {"lm-en": ["I will see you", "This movie is", "I"], "lm-zh": ["这部电影", "我明天去看", "房间不大，"]}
@@ -55,3 +56,11 @@ def test_n_grams_suggest_the_likeliest_real_words() -> None:
     assert suggester.suggest([here], [""], 2) == [["you", "it"]]
     assert suggester.suggest([here], ["y"], 3) == [["you", "yet"]]
     assert suggester.suggest([here], ["x"], 3) == [[]]
+
+
+def test_the_likeliest_are_those_of_a_full_sort() -> None:
+    """Among equals the first come first, also where only some of them fit."""
+    probabilities = np.random.default_rng(3).integers(0, 6, 40) / 6
+
+    for k in (1, 3, 7, 40, 50):
+        assert likeliest(probabilities, k) == np.argsort(-probabilities, kind="stable")[:k].tolist()
