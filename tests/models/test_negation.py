@@ -1,46 +1,113 @@
-"""Tests of models/negation.py."""
+"""Tests of models/negation.py and its texts."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
+
 import pytest
 
-from models.negation import WORDS, negation_examples
+from export.behaviour_texts import TEMPLATES
+from models.negation import WEIGHTS, WORDS, negation_examples
+from models.negation_texts import TEXTS, Frames
 from models.tokenizer import Language
+
+
+def bare(text: str) -> str:
+    """A text without letter case and marks."""
+    return re.sub(r"[^\w{}']+", " ", text.lower()).strip()
+
+
+@functools.cache
+def many(language: Language) -> list[tuple[str, int]]:
+    """Enough texts for each frame to be among them, without marks."""
+    return [(bare(text), label) for text, label in negation_examples(language, 200_000, seed=1)]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_texts_are_complete_and_both_classes_common(language: Language) -> None:
-    """Every slot is filled, and neither class is a prior."""
-    rows = list(negation_examples(language, 2000, seed=0))
+    """Every slot and choice is filled, and neither class is a prior."""
+    rows = list(negation_examples(language, 10_000, seed=0))
 
-    assert len(rows) == 2000
-    assert not any("{" in text or "}" in text for text, _ in rows)
-    assert 0.4 < sum(label for _, label in rows) / 2000 < 0.6
+    assert len(rows) == 10_000
+    assert not [text for text, _ in rows if re.search(r"[{}\[\]|]|^\W|  | [,.;]", text)]
+    assert 0.48 < sum(label for _, label in rows) / 10_000 < 0.52
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_texts_seldom_come_twice(language: Language) -> None:
+    """There are too many to learn by heart."""
+    rows = list(negation_examples(language, 20_000, seed=0))
+
+    assert len(set(rows)) > 18_000
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_each_kind_has_frames_that_keep_and_frames_that_turn(language: Language, kind: str) -> None:
+    """Otherwise a kind would tell what its words mean. In contrasts the clauses are kept or turned."""
+    frames: Frames = TEXTS[language].kinds[kind]
+
+    assert frames.keep
+    assert frames.turn or kind == "contrast"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("polarity", [0, 1])
+def test_a_word_alone_tells_no_label(language: Language, polarity: int) -> None:
+    """Good words stand in negative texts about as often as in positive ones, bad words too."""
+    edge = r"\b" if language == "en" else ""
+    word = re.compile("|".join(f"{edge}{word}{edge}" for word in TEXTS[language].words["word"][1 - polarity]))
+    labels = [label for text, label in many(language) if word.search(text)]
+
+    assert 0.45 < sum(labels) / len(labels) < 0.55
 
 
 @pytest.mark.parametrize(
-    ("language", "text", "label"),
+    ("language", "pattern", "label"),
     [
-        ("en", "not good", 0),
-        ("en", "not bad", 1),
-        ("en", "far from terrible", 1),
-        ("en", "it wasn't funny", 0),
-        ("zh", "并不好看", 0),
-        ("zh", "毫不难看", 1),
-        ("zh", "真的很好看", 1),
-        ("zh", "真的很难看", 0),
+        ("en", r"^not (good|great|nice)$", 0),
+        ("en", r"^not (bad|awful|poor)$", 1),
+        ("en", r"^hardly (good|great|nice)$", 0),
+        ("en", r"^never (bad|awful|poor)$", 1),
+        ("en", r"^nothing to complain about$", 1),
+        ("en", r"^not worth it$", 0),
+        ("en", r"^expected (bad|awful|poor) got the opposite$", 1),
+        ("en", r"^just as (bad|awful|poor) as the reviews said$", 0),
+        ("en", r"^although .* the \w+ leaves nothing to be desired$", 1),
+        ("en", r"^although .* the \w+ leaves a lot to be desired$", 0),
+        ("en", r"^the \w+ leaves nothing to be desired (even though|although) ", 1),
+        ("en", r"^I wish the \w+ were (good|great|nice)$", 0),
+        ("en", r"^nothing (is|was) wrong with the \w+$", 1),
+        ("en", r"^the \w+ (is|was) by no means (bad|awful|poor)$", 1),
+        ("en", r"^I thought the \w+ would be (good|great|nice) but (it isn't|it wasn't|no)$", 0),
+        ("zh", r"^(并不|不太|毫不)(好|出色|优秀)$", 0),
+        ("zh", r"^(并不|不太|毫不)(差|糟糕|烂)$", 1),
+        ("zh", r"^真的很(好|出色|优秀)$", 1),
+        ("zh", r"^真的很(差|糟糕|烂)$", 0),
+        ("zh", r"^没什么缺点$", 1),
+        ("zh", r"^没什么优点$", 0),
+        ("zh", r"^出乎意料地(差|糟糕|烂)$", 0),
+        ("zh", r"^不是不好 是太好了$", 1),
+        ("zh", r"^虽然.*(差|糟糕|烂) 但(是)?\w{1,2}没的说$", 1),
+        ("zh", r"^\w{1,3}要是(好|优秀|出色)就好了$", 0),
+        ("zh", r"^以为会(失望|后悔|生气) 结果很(满意|开心|高兴)$", 1),
+        ("zh", r"^\w{1,2}没那么(好|优秀|出色)$", 0),
     ],
 )
-def test_one_word_turns_the_verdict(language: Language, text: str, label: int) -> None:
-    """A good word turned is negative, a bad word turned positive."""
-    assert dict(negation_examples(language, 40_000, seed=1))[text] == label
+def test_the_turn_decides_the_verdict(language: Language, pattern: str, label: int) -> None:
+    """A good word turned is negative, a bad word turned positive; of two clauses the one that counts decides."""
+    labels = {label for text, label in many(language) if re.search(pattern, text, re.IGNORECASE)}
+
+    assert labels == {label}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_text_has_both_labels(language: Language) -> None:
-    """Templates that contradict each other would teach nothing."""
+    """Frames that contradict each other would teach nothing."""
     seen: dict[str, int] = {}
-    for text, label in negation_examples(language, 20_000, seed=2):
+    for text, label in negation_examples(language, 50_000, seed=2):
         assert seen.setdefault(text.lower(), label) == label, text
 
 
@@ -53,9 +120,44 @@ def test_a_seed_fixes_the_texts(language: Language) -> None:
     assert first != other
 
 
+def test_articles_agree_with_the_word_behind_them() -> None:
+    """An awful film, a good one."""
+    texts = [text.lower() for text, _ in negation_examples("en", 20_000, seed=7)]
+
+    assert not [text for text in texts if re.search(r"\ba (?=[aeio])(?!one)|\ban (?=[^aeiouh])", text)]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_word_is_both_good_and_bad(language: Language) -> None:
     """Labels follow from the lists."""
     _, good, bad, _, _ = WORDS[language]
 
     assert not set(good) & set(bad)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_finished_text_is_a_filled_template_of_the_behavioural_suite(language: Language) -> None:
+    """Nor do clauses, openings and endings put together make one."""
+    templates = TEMPLATES[language]
+    pairs = itertools.chain(*templates.negation, *templates.indirect_negation, *templates.intensity)
+    theirs = {
+        bare(re.sub(r"\{\w+\}", "{}", text)) for text in (*pairs, *templates.expectation_turned, *templates.contrast)
+    }
+    words = sorted({word for words in WORDS[language][:3] for word in words}, key=len, reverse=True)
+    edge = r"\b" if language == "en" else ""
+    word = re.compile(f"{edge}(?:{'|'.join(map(re.escape, words))}){edge}")
+    ours = (re.sub(r"\ban ", "a ", text.lower()) for text, _ in negation_examples(language, 20_000, seed=8))
+
+    assert not theirs & {bare(word.sub("{}", text)) for text in ours}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_word_of_the_behavioural_suite_stands_in_a_frame(language: Language) -> None:
+    """Words outside the slots are new to the suite too."""
+    domains = TEMPLATES[language].domains
+    theirs = {word for domain in domains for word in (*domain.things, *domain.good, *domain.bad)}
+    *_, keep, turn = WORDS[language]
+    edge = r"\b" if language == "en" else ""
+
+    texts = "\n".join((*keep, *turn, *TEXTS[language].before, *TEXTS[language].after))
+    assert not [word for word in theirs if re.search(f"{edge}{re.escape(word)}{edge}", texts)]
