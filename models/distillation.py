@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.calibration import final_logits
-from models.checkpoint import load_checkpoint
+from models.checkpoint import CheckpointConfig, load_checkpoint
 from models.classifier import Classifier
 from models.corpora import Language
 from models.data import encode
@@ -23,6 +24,26 @@ SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)）]*\s*|(?:<br />\
 SENTENCE_CHARACTERS: dict[Language, tuple[int, int]] = {"en": (15, 300), "zh": (4, 100)}  # fewest, most
 
 
+def load_teachers(run: Run) -> dict[str, tuple[CheckpointConfig, Classifier, Tokenizer]]:
+    """The teachers of a run, by the names of their folders.
+
+    Raises:
+        CheckpointError: a teacher cannot be read.
+        TrainingError: a teacher is no classifier with the recipe's language and labels.
+    """
+    found = {}
+    for folder in run.teachers:
+        config, module, tokenizer = load_checkpoint(folder)
+        asked = run.recipe.language, run.recipe.labels
+        if not isinstance(module, Classifier) or (config.language, module.config.labels) != asked:
+            raise TrainingError(
+                f"{folder} is no teacher for {run.recipe.name}: a classifier of {', '.join(run.recipe.labels)} "
+                f"in {run.recipe.language} is needed"
+            )
+        found[folder.name] = config, module, tokenizer
+    return found
+
+
 def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
     """What the teachers of a run say of texts, on average.
 
@@ -30,21 +51,11 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
         (N, C) mean over the teachers of their calibrated probabilities.
 
     Raises:
-        CheckpointError: a teacher cannot be read.
-        TrainingError: a teacher is no classifier with the recipe's language and labels.
+        CheckpointError, TrainingError: see :func:`load_teachers`.
     """
     total = torch.zeros(len(texts), len(run.recipe.labels))
-    for folder in run.teachers:
-        config, module, tokenizer = load_checkpoint(folder)
-        if not isinstance(module, Classifier) or (config.language, module.config.labels) != (
-            run.recipe.language,
-            run.recipe.labels,
-        ):
-            raise TrainingError(
-                f"{folder} is no teacher for {run.recipe.name}: a classifier of {', '.join(run.recipe.labels)} "
-                f"in {run.recipe.language} is needed"
-            )
-        run.say(f"asking {folder.name} about {len(texts):,} texts")
+    for name, (config, module, tokenizer) in load_teachers(run).items():
+        run.say(f"asking {name} about {len(texts):,} texts")
         encoded = encode(tokenizer, texts, config.backward)
         with torch.autocast(run.device, torch.bfloat16):
             logits = final_logits(module.to(run.device), encoded, run.device)
