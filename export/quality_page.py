@@ -34,7 +34,7 @@ measured. Models of one task and language were measured in one run. Sampling err
 SENTIMENT_MEASURES = """Macro-F1 and macro recall are means over the two classes. ECE is the expected calibration error over
 15 equally wide bins of confidence; NLL the mean negative log-likelihood in nats, both with the bundle's temperature. "By chance" is
 the ECE that a perfectly calibrated model with the same confidences has on so many rows. The temperature was fitted on dev parts, each corpus
-that has one alike, so it says nothing about domains that training did not see: there the model is surer than it is right.
+that has one alike, so it promises nothing for domains that training did not see (MR, CR).
 """
 
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates and words that no training text
@@ -156,7 +156,7 @@ def _overview(shipped: Sequence[Report]) -> str:
     ]
     heads = ["model", "language", "network", "weights", "precision", "µs a token", "in short", "measured"]
     return markdown_table(heads, rows) + (
-        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included, nothing else running. In the plot stars "
+        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included, no other measurement running. In the plot stars "
         "ship, dots are other sizes, seeds and precisions. Accuracy is the mean over test sets, perplexity the geometric mean over corpora.\n\n"
         "![Quality against time for a token](quality/speed.png)\n"
     )

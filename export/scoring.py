@@ -16,9 +16,10 @@ from service.bundle import TOKENIZER_FILE, Manifest
 from service.engine import Engine, FloatArray, IntArray
 from service.tokenizer import Tokenizer
 
-MAX_ROWS = 32
-MAX_PADDED_TOKENS = 8_192
-CHUNK = 64  # tokens of a language model's run: its logits are large
+# Larger runs are slower: their arrays outgrow the caches, and the system clears the memory of each anew.
+MAX_ROWS = 16
+MAX_PADDED_TOKENS = 4_096
+CHUNK = 16  # tokens of a language model's run: its logits are large
 
 
 @dataclass(frozen=True)

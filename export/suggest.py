@@ -19,6 +19,7 @@ from service.word_search import PieceIds, PieceTable, SpacedReader, UnspacedRead
 
 START_ID, END_ID = 1, 2
 CONTEXT_TOKENS = 256  # a bundle reads at most so many tokens before the word
+CONTEXT_CHARACTERS = 4_096  # hold so many tokens; what stands further back is not encoded
 SEARCHES_AT_ONCE = 16
 FLOAT32_BYTES = 4
 
@@ -79,7 +80,8 @@ class BundleSuggester:
 
     def _read(self, contexts: Sequence[str]) -> None:
         new = [context for context in dict.fromkeys(contexts) if context not in self._roots]
-        encoded = [[START_ID, *self._bundle.tokenizer.ids(context)[-CONTEXT_TOKENS:]] for context in new]
+        ids = [self._bundle.tokenizer.ids(context[-CONTEXT_CHARACTERS:]) for context in new]
+        encoded = [[START_ID, *of_context[-CONTEXT_TOKENS:]] for of_context in ids]
         engine = self._bundle.engine
         for batch in length_batches([len(ids) for ids in encoded], MAX_ROWS, MAX_PADDED_TOKENS):
             input_ids, lengths = pad([encoded[i] for i in batch])

@@ -8,7 +8,7 @@ import pytest
 
 from export.evaluate import Report, recipe_fingerprint
 from export.plots import plot_speed
-from export.sizes import mean_score, seed_table, shared_titles, size_sections, size_table, speed_panels
+from export.sizes import mean_score, rank_by_dev, seed_table, shared_titles, size_sections, size_table, speed_panels
 
 
 def report(
@@ -93,3 +93,14 @@ def test_one_panel_shows_every_bundle_of_a_kind(tmp_path: Path) -> None:
     ]
     plot_speed(tmp_path / "speed.png", {title: points})
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_says_where_the_shipped_bundle_stands_by_dev() -> None:
+    """Fewer nats a piece are better; what is too large to ship does not count."""
+    shipped, better, large = (
+        report(100, further=further).model_copy(update={"dev": dev, "parameters": parameters})
+        for further, dev, parameters in ((False, 3.6, 4_000_000), (True, 3.5, 4_000_000), (True, 3.1, 9_000_000))
+    )
+
+    assert "number 2 of 2 with at most 5.5 M" in rank_by_dev([shipped, better, large])
+    assert rank_by_dev([better, large]) == ""

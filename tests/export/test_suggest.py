@@ -32,6 +32,18 @@ def test_suggestions_do_not_depend_on_what_is_asked_beside_them(bundles: Path, n
     assert all(len(words) == 3 for words in together)
 
 
+def test_text_far_behind_the_word_changes_nothing(bundles: Path) -> None:
+    """Only the last tokens are read, and no more text is encoded for them."""
+    bundle = OpenBundle.open(bundles / "lm-en")
+    near = "I will see you. " * 400 + "I will see"
+
+    first, second = BundleSuggester(bundle).suggest(
+        [prompt(near), prompt("This movie is good. " * 900 + near)], [""] * 2, 3
+    )
+
+    assert first == second
+
+
 def test_every_suggestion_begins_with_what_was_typed(bundles: Path) -> None:
     """The whole word is returned, the typed letters included."""
     (words,) = BundleSuggester(OpenBundle.open(bundles / "lm-en")).suggest([prompt("I will see you")], ["to"], 3)
