@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from export.evaluate import EvaluationError
 from export.markdown import markdown_table
 from models.checkpoint import load_checkpoint
+from models.stages import LANGUAGE_MODEL
 from service.bundle import METRICS_FILE
 
 TITLES = {"ptb": "Penn Treebank", "wikitext2": "WikiText-2"}
@@ -63,7 +64,7 @@ def read_closed_vocabulary(folder: Path) -> ClosedVocabularyResult:
     path = folder / METRICS_FILE
     metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     try:
-        perplexity, recipe = metrics["perplexity"], metrics["recipe"]
+        perplexity, recipe = metrics["stages"][LANGUAGE_MODEL]["perplexity"], metrics["recipe"]
         benchmark, model = recipe["data"]["closed"], recipe["model"]
         note = f"{metrics['minutes']:.0f} minutes on {metrics['device']}, seed {metrics['seed']}"
         name = f"{model['cell'].upper()} {model['num_layers']} × {model['hidden_size']}"

@@ -14,7 +14,7 @@ from export.evaluate import EvaluationError
 
 METRICS: dict[str, Any] = {
     "recipe": {"data": {"closed": "ptb"}, "model": {"cell": "lstm", "num_layers": 2, "hidden_size": 650}},
-    "perplexity": {"valid": 71.24, "test": 68.06},
+    "stages": {"language-model": {"perplexity": {"valid": 71.24, "test": 68.06}}},
     "minutes": 3.2,
     "device": "a GPU",
     "seed": 4,
@@ -41,7 +41,7 @@ def test_perplexities_come_from_the_training_run(checkpoint: Path) -> None:
     assert "33.0 M" not in section
 
 
-@pytest.mark.parametrize("missing", ["perplexity", "recipe"])
+@pytest.mark.parametrize("missing", ["stages", "recipe"])
 def test_another_checkpoint_is_refused_by_name(checkpoint: Path, missing: str) -> None:
     """What is missing is named."""
     (checkpoint / "metrics.json").write_text(json.dumps({k: v for k, v in METRICS.items() if k != missing}))
