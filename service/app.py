@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.completion import Completer
@@ -25,6 +26,7 @@ from service.language_model import LanguageModel
 from service.metrics import Metrics, ModelMetrics
 from service.middleware import Phase, Readiness, RequestLayer
 from service.next_word import NextWordPredictor
+from service.overload import Breather
 from service.registry import LoadedModel, ModelRegistry, load_models
 from service.routes import completions, health, live, models, next_word, sentiment
 from service.routes.json_route import JsonRoute
@@ -128,6 +130,11 @@ class Service(FastAPI):
         """All layers, outermost first."""
         return self.request_layer(super().build_middleware_stack())
 
+    def refusal(self, scope: Scope, body: bytes | bytearray) -> Response | None:
+        """See ``RequestLayer.refusal``; ``HttpProtocol`` asks."""
+        layer = self.middleware_stack
+        return layer.refusal(scope, body) if isinstance(layer, RequestLayer) else None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection."""
         if self.middleware_stack is None:
@@ -196,6 +203,7 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
                 metrics.model_info.read_from(lambda: 1.0, (model.id, manifest.task, manifest.language, manifest.cell))
                 metrics.queue_depth.read_from(partial(queue_depth, model), (model.id,))
             app.state.registry = registry
+            app.state.breather = Breather([model.batcher for model in registry])
             app.state.state_tokens = StateTokens(registry, state_sealer(settings))
             app.state.classifier = SentimentClassifier(registry, settings.limits, metrics)
             language_models = open_language_models(registry, settings.state_cache.max_bytes, metrics)
@@ -222,7 +230,13 @@ def create_app(settings: Settings, *, own_process: bool = False) -> FastAPI:
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # not include_router: it would wrap JsonRoute in FastAPI's own handler
     register_error_handlers(app)
-    app.request_layer = partial(RequestLayer, direct=direct_routes(), readiness=readiness, metrics=metrics)
+    app.request_layer = partial(
+        RequestLayer,
+        direct=direct_routes(),
+        refusals={"/v1/sentiment": partial(sentiment.refusal, app.state)},
+        readiness=readiness,
+        metrics=metrics,
+    )
     return app
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from time import perf_counter
@@ -26,6 +25,7 @@ CALIBRATION_SHAPES = [  # (B, T), some 30 ms for a layer of 256
     *((rows, longest) for rows in (1, 2, 4, 8) for longest in (1, 3, 6, 12, 24, 48, 96)),
     *((rows, longest) for rows in (16, 32) for longest in (1, 3, 6, 12, 24)),
 ]
+JUST_NOW_S = 0.02
 LOOK_AHEAD = 4  # batches' worth of waiting rows that are considered for the next run
 
 
@@ -54,7 +54,7 @@ class BatchPolicy:
         chosen = [0]
         longest = total = lengths[0]
         for index in range(1, len(lengths)):
-            if len(chosen) == self.max_batch_size:
+            if len(chosen) == self.max_batch_size or (len(chosen) + 1) * longest > bound:
                 break
             length = lengths[index]
             padded = (len(chosen) + 1) * max(longest, length)
@@ -213,16 +213,54 @@ class _Row:
         self.deadline = deadline
 
 
-_Outcome = tuple[FloatArray, FloatArray] | Exception
+_Outcome = tuple[FloatArray, FloatArray] | Exception  # (S,) and (K, N) of a row, or why it failed
 _Batch = tuple[list[_Row], list[int]]  # rows, and how many tokens of each are in this run
-_Executed = tuple[list[_Outcome], float]  # one outcome a row: (S,) and (K, N), or why it failed; seconds
+
+
+class _Ended(NamedTuple):
+    """What the event loop is told about a run."""
+
+    record: RunRecord
+    results: list[tuple[_Row, RowResult | Exception]]  # of the rows that have come to their end
+
+
+class _Queue:
+    """The rows that wait on one event loop, and what is left to do.
+
+    The loop adds rows. Whoever has the model takes them, puts unfinished ones back and counts what is done: no number has
+    two writers, so none needs a lock.
+    """
+
+    __slots__ = (
+        *("added_head_tokens", "added_tokens", "done_head_tokens", "done_tokens"),
+        *("loop", "on_thread", "rows", "scheduled"),
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self.rows: deque[_Row] = deque()
+        self.added_tokens = self.added_head_tokens = 0
+        self.done_tokens = self.done_head_tokens = 0
+        self.scheduled = False  # a dispatch is on its way, or the thread has the model; the loop's own, as is the next
+        self.on_thread = False  # the thread has the model
+
+    def tell(self, callback: Callable[..., None], *arguments: object) -> bool:
+        """Call back on the event loop; False if it was closed meanwhile, so that nobody waits any more."""
+        assert self.loop is not None  # noqa: S101  # rows came through submit
+        try:
+            self.loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            return False
+        return True
 
 
 class Batcher:
     """Gathers the rows of concurrent callers into model runs, without ever waiting for more rows.
 
     A free model takes whatever is queued at once; what arrives meanwhile forms the next batch. Short runs happen on the
-    event loop, where they cost no hand-over, longer ones on the model's own thread.
+    event loop, where they cost no hand-over, longer ones on the model's own thread. That takes its next batches from the
+    queue itself until none waits: a loop that is busy with hundreds of connections would leave the model idle for as long.
+    So at any time either the loop or the thread has the model.
 
     Args:
         engine: the model.
@@ -256,18 +294,13 @@ class Batcher:
         self._deadline_s = deadline_s
         self._observer = observer
         self._run_times = run_times or RunTimes()
-        self._queue: deque[_Row] = deque()
-        self._tokens = 0  # of waiting rows
-        self._head_tokens = 0  # of waiting rows, each counted with its next chunk only
-        self._running_tokens = 0  # of running rows, what is left of long ones included
-        self._running_head_tokens = 0  # of the run itself
+        self._queue = _Queue(None)
         self._seconds_per_token = 0.0
         self._last_end = 0.0
         self._backlog = False  # rows were waiting when the last run ended
-        self._scheduled = False  # a dispatch is on its way, or a run is going on
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[_Queue, _Batch] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     def calibrate(self) -> None:
         """Time runs of the usual shapes, so that the first predictions are not guesses. Blocks; call it before serving."""
@@ -283,10 +316,11 @@ class Batcher:
     @property
     def queue_state(self) -> QueueState:
         """How much waits or runs now."""
+        queue = self._queue
         return QueueState(
-            rows=len(self._queue),
-            tokens=self._tokens + self._running_tokens,
-            head_tokens=self._head_tokens + self._running_head_tokens,
+            rows=len(queue.rows),
+            tokens=queue.added_tokens - queue.done_tokens,
+            head_tokens=queue.added_head_tokens - queue.done_head_tokens,
             seconds_per_token=self._seconds_per_token,
         )
 
@@ -333,8 +367,9 @@ class Batcher:
             OverloadedError: the queue is full, or the row would come too late.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._move_to(loop)
+        if loop is not self._queue.loop:
+            self._queue = _Queue(loop)  # nobody waits any more on the one before, if there was one
+        queue = self._queue
         length = len(input_ids)
         if not 1 <= logits_to_keep <= length:
             raise ValueError(f"logits_to_keep is {logits_to_keep}, the row has {length} tokens")
@@ -344,12 +379,26 @@ class Batcher:
             self.admit(length, deadline_s=deadline_s)
         now = perf_counter()
         row = _Row(input_ids, state, logits_to_keep, loop.create_future(), now, now + deadline_s)
-        self._enqueue(row)
-        if not self._scheduled:
+        queue.added_tokens += length
+        queue.added_head_tokens += self._next_tokens(row)
+        queue.rows.append(row)
+        if not queue.scheduled:
             # Not at once: whoever else became ready in this round of the event loop joins first.
-            self._scheduled = True
-            loop.call_soon(self._dispatch)
+            queue.scheduled = True
+            loop.call_soon(self._dispatch, queue)
         return row.future
+
+    @property
+    def uses_the_loop(self) -> bool:
+        """Whether the model ran on the event loop just now: a generation's next step comes soon."""
+        return not self._queue.on_thread and perf_counter() - self._last_end < JUST_NOW_S
+
+    @property
+    def is_full(self) -> bool:
+        """Whether even the shortest row would wait too long now."""
+        queue = self._queue
+        head_tokens = queue.added_head_tokens - queue.done_head_tokens
+        return head_tokens * self._seconds_per_token > self._admission.max_wait_s
 
     def admit(self, tokens: int, *, deadline_s: float | None = None) -> None:
         """Let a request of about so many tokens in; its rows may then be submitted as ``admitted``.
@@ -359,92 +408,93 @@ class Batcher:
         Raises:
             OverloadedError: the queue is full, or the answer would come too late.
         """
+        error = self.refusal(tokens, deadline_s=deadline_s)
+        if error is not None:
+            raise error
+
+    def refusal(self, tokens: int, *, deadline_s: float | None = None) -> OverloadedError | None:
+        """What ``admit`` would raise, counted as a refusal; None if it would not."""
         queue = self.queue_state
         if queue.tokens == 0:
-            return
+            return None
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        refusal = self._admission.refusal(queue, tokens, self._policy.chunk_tokens, deadline_s)
-        if refusal is not None:
-            if self._observer is not None:
-                self._observer.observe_rejected("overloaded")
-            raise OverloadedError(f"Too much work is queued: {refusal}.", queue.drain_s)
+        reason = self._admission.refusal(queue, tokens, self._policy.chunk_tokens, deadline_s)
+        if reason is None:
+            return None
+        if self._observer is not None:
+            self._observer.observe_rejected("overloaded")
+        return OverloadedError(f"Too much work is queued: {reason}.", queue.drain_s)
 
     def close(self) -> None:
         """End the model's thread after its current run. Rows still waiting fail with ``OverloadedError``."""
-        for row in self._queue:
-            if not row.future.done():
-                row.future.set_exception(OverloadedError("the service is shutting down", 1.0))
-        self._queue.clear()
+        self._closing = True
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
-
-    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Serve another event loop; nobody waits any more on the one before, if there was one."""
-        self._loop = loop
-        self._queue.clear()
-        self._tokens = self._head_tokens = self._running_tokens = self._running_head_tokens = 0
-        self._scheduled = False
+        queue = self._queue
+        while queue.rows:
+            row = queue.rows.popleft()
+            self._count_rest_done(queue, row)
+            if not row.future.done():
+                row.future.set_exception(OverloadedError("the service is shutting down", 1.0))
 
     def _next_tokens(self, row: _Row) -> int:
         return min(row.length - row.position, self._policy.chunk_tokens)
 
-    def _enqueue(self, row: _Row) -> None:
-        self._queue.append(row)
-        self._tokens += row.length - row.position
-        self._head_tokens += self._next_tokens(row)
+    def _count_rest_done(self, queue: _Queue, row: _Row) -> None:
+        queue.done_tokens += row.length - row.position
+        queue.done_head_tokens += self._next_tokens(row)
 
-    def _dequeue(self) -> _Row:
-        row = self._queue.popleft()
-        self._tokens -= row.length - row.position
-        self._head_tokens -= self._next_tokens(row)
-        return row
-
-    def _requeue_first(self, rows: list[_Row]) -> None:
-        self._queue.extendleft(reversed(rows))
-        for row in rows:
-            self._tokens += row.length - row.position
-            self._head_tokens += self._next_tokens(row)
-
-    def _dispatch(self) -> None:
-        """Start the next run, if a row waits for one."""
-        batch = self._form_batch()
+    def _dispatch(self, queue: _Queue) -> None:
+        """Start the next run, if a row waits for one. The event loop has the model."""
+        batch = self._form_batch(queue)
         if batch is None:
-            self._scheduled = False
+            queue.scheduled = False
             return
         rows, counts = batch
         inline_rows = self._run_times.rows_within(self._inline_run_s, len(rows), max(counts))
         if inline_rows and (inline_rows == len(rows) or self._split):
-            self._requeue_first(rows[inline_rows:])
+            queue.rows.extendleft(reversed(rows[inline_rows:]))
             batch = (rows[:inline_rows], counts[:inline_rows])
-        self._running_head_tokens = sum(batch[1])
-        self._running_tokens = sum(row.length - row.position for row in batch[0])
-        if inline_rows == len(batch[0]):
-            self._finish(batch, self._execute(batch), inline=True)
+            self._deliver(queue, self._process(queue, batch, inline=True), True)
         else:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="model", daemon=True)
                 self._thread.start()
-            self._jobs.put(batch)
+            queue.on_thread = True
+            self._jobs.put((queue, batch))
 
-    def _form_batch(self) -> _Batch | None:
+    def _work(self) -> None:
+        """The model's thread: from a first batch on, run what waits, then give the model back to the event loop."""
+        while (job := self._jobs.get()) is not None:
+            queue, batch = job
+            while True:
+                ended = self._process(queue, batch, inline=False)
+                following = None if self._closing else self._form_batch(queue)
+                alive = queue.tell(self._deliver, queue, ended, following is None)
+                if following is None or not alive:
+                    break
+                batch = following
+
+    def _form_batch(self, queue: _Queue) -> _Batch | None:
         """Take rows from the queue that run together; drop those that nobody waits for or whose time is up."""
         now = perf_counter()
         waiting: list[_Row] = []
-        look_ahead = LOOK_AHEAD * self._policy.max_batch_size
-        while self._queue and len(waiting) < look_ahead:
-            row = self._dequeue()
-            if row.future.done():
-                self._observe_cancelled("queued")
-            elif now > row.deadline:
-                if self._observer is not None:
-                    self._observer.observe_rejected("deadline")
-                row.future.set_exception(
-                    DeadlineExceededError(f"The deadline passed after {now - row.enqueued:.2f} s in the queue.")
-                )
+        dropped: list[_Row] = []
+        more_rows = LOOK_AHEAD * self._policy.max_batch_size
+        more_tokens = LOOK_AHEAD * self._policy.max_padded_tokens
+        while queue.rows and more_rows > 0 and more_tokens > 0:
+            row = queue.rows.popleft()
+            if row.future.done() or now > row.deadline:
+                self._count_rest_done(queue, row)
+                dropped.append(row)
             else:
                 waiting.append(row)
+                more_rows -= 1
+                more_tokens -= self._next_tokens(row)
+        if dropped:
+            queue.tell(self._drop, dropped, now)
         if not waiting:
             return None
         # Rows that keep one position don't share a run with rows that keep many: theirs are K times the logits.
@@ -454,38 +504,77 @@ class Batcher:
         chosen = [alike[index] for index in self._policy.take([self._next_tokens(row) for row in alike], bound)]
         if len(chosen) < len(waiting):
             taken = set(map(id, chosen))
-            self._requeue_first([row for row in waiting if id(row) not in taken])
+            queue.rows.extendleft([row for row in reversed(waiting) if id(row) not in taken])
         counts = [self._next_tokens(row) for row in chosen]
         return chosen, counts
+
+    def _drop(self, rows: list[_Row], now: float) -> None:
+        """Tell whoever still waits for these rows that their time is up."""
+        for row in rows:
+            if row.future.done():
+                self._observe_cancelled("queued")
+            else:
+                if self._observer is not None:
+                    self._observer.observe_rejected("deadline")
+                row.future.set_exception(
+                    DeadlineExceededError(f"The deadline passed after {now - row.enqueued:.2f} s in the queue.")
+                )
 
     @staticmethod
     def _kept_here(row: _Row, count: int) -> int:
         """How many of the row's last ``keep`` positions lie in its next ``count`` tokens (they end the chunk)."""
         return max(0, min(count, row.position + count - (row.length - row.keep)))
 
-    def _work(self) -> None:
-        """The model's thread: run what comes, hand the outcome back to the event loop."""
-        while (batch := self._jobs.get()) is not None:
-            executed = self._execute(batch)
-            loop = batch[0][0].future.get_loop()
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits for the outcome
-                loop.call_soon_threadsafe(self._finish, batch, executed)
+    def _process(self, queue: _Queue, batch: _Batch, *, inline: bool) -> _Ended:
+        """Run a batch, count it as done, put unfinished rows back. For whoever has the model."""
+        rows, counts = batch
+        started = perf_counter()
+        outcomes = self._execute(batch)
+        now = perf_counter()
+        record = RunRecord(
+            rows=len(rows),
+            tokens=sum(counts),
+            padded_tokens=len(rows) * max(counts),
+            run_s=now - started,
+            waits_s=[started - row.enqueued for row in rows if row.position == 0],
+            inline=inline,
+        )
+        self._learn(counts, record.run_s, now)
+        results: list[tuple[_Row, RowResult | Exception]] = []
+        for row, count, outcome in zip(rows, counts, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._count_rest_done(queue, row)
+                results.append((row, outcome))
+                continue
+            state, logits = outcome
+            kept = self._kept_here(row, count)
+            kept_logits = logits[logits.shape[0] - kept :]
+            queue.done_tokens += count
+            queue.done_head_tokens += count
+            row.position += count
+            if row.position == row.length:
+                if row.logits:
+                    kept_logits = np.concatenate([*row.logits, kept_logits])
+                results.append((row, RowResult(state, kept_logits)))
+            else:
+                if kept:
+                    row.logits.append(kept_logits)
+                row.state = state
+                queue.done_head_tokens -= self._next_tokens(row)
+                queue.rows.append(row)
+        self._backlog = bool(queue.rows)
+        return _Ended(record, results)
 
-    def _execute(self, batch: _Batch) -> _Executed:
+    def _execute(self, batch: _Batch) -> list[_Outcome]:
         """Run a batch; if it fails, each of its rows alone, so that a bad row fails alone."""
         rows, counts = batch
-        start = perf_counter()
         try:
             state, logits = self._run(rows, counts)
-            outcomes: list[_Outcome] = list(zip(state, logits, strict=True))
+            return list(zip(state, logits, strict=True))
         except Exception as error:  # noqa: BLE001  # whatever a model run raises belongs to its rows
             if len(rows) == 1:
-                outcomes = [error]
-            else:
-                outcomes = []
-                for row, count in zip(rows, counts, strict=True):
-                    outcomes += self._execute(([row], [count]))[0]
-        return outcomes, perf_counter() - start
+                return [error]
+            return [self._execute(([row], [count]))[0] for row, count in zip(rows, counts, strict=True)]
 
     def _run(self, rows: list[_Row], counts: list[int]) -> tuple[FloatArray, FloatArray]:
         size, longest = len(rows), max(counts)
@@ -500,43 +589,26 @@ class Batcher:
                 state[index] = row.state
         return self._engine.run(input_ids, np.array(counts, np.int64), state, keep)
 
-    def _finish(self, batch: _Batch, executed: _Executed, *, inline: bool = False) -> None:
-        """Hand each row its outcome, put unfinished rows back, start the next run."""
-        rows, counts = batch
-        outcomes, run_s = executed
-        now = perf_counter()
-        self._learn(counts, run_s, now)
-        if self._observer is not None:
-            self._observe(batch, run_s, now, inline=inline)
-        self._running_tokens = self._running_head_tokens = 0
-        for row, count, outcome in zip(rows, counts, outcomes, strict=True):
-            future = row.future
-            if future.done():
+    def _deliver(self, queue: _Queue, ended: _Ended, last: bool) -> None:
+        """Hand the rows that have come to their end their results; after the ``last`` run the event loop has the model."""
+        observer = self._observer
+        if observer is not None:
+            observer.observe_run(ended.record)
+        for row, result in ended.results:
+            if row.future.done():
                 self._observe_cancelled("running")
-            elif isinstance(outcome, Exception):
-                if self._observer is not None:
-                    self._observer.observe_failed(outcome)
-                future.set_exception(outcome)
+            elif isinstance(result, Exception):
+                if observer is not None:
+                    observer.observe_failed(result)
+                row.future.set_exception(result)
             else:
-                state, logits = outcome
-                kept = self._kept_here(row, count)
-                if row.position + count == row.length and not row.logits:
-                    future.set_result(RowResult(state, logits[logits.shape[0] - kept :]))
-                    continue
-                if kept:
-                    row.logits.append(logits[logits.shape[0] - kept :])
-                row.position += count
-                row.state = state
-                if row.position == row.length:
-                    future.set_result(RowResult(state, np.concatenate(row.logits)))
-                else:
-                    self._enqueue(row)
-        self._backlog = bool(self._queue)
-        if self._backlog:
-            assert self._loop is not None  # noqa: S101  # rows came through submit
-            self._loop.call_soon(self._dispatch)
-        else:
-            self._scheduled = False
+                row.future.set_result(result)
+        if last:
+            queue.on_thread = False
+            queue.scheduled = bool(queue.rows)
+            if queue.rows:
+                assert queue.loop is not None  # noqa: S101  # rows came through submit
+                queue.loop.call_soon(self._dispatch, queue)
 
     def _learn(self, counts: list[int], run_s: float, now: float) -> None:
         """Update the predictions: of a run's own time, and of the wall time per token while there is work."""
@@ -545,21 +617,6 @@ class Batcher:
         per_token = (now - self._last_end if self._backlog else run_s) / sum(counts)
         self._seconds_per_token += 0.1 * (per_token - self._seconds_per_token) if self._seconds_per_token else per_token
         self._last_end = now
-
-    def _observe(self, batch: _Batch, run_s: float, now: float, *, inline: bool) -> None:
-        assert self._observer is not None  # noqa: S101  # the caller checked
-        rows, counts = batch
-        started = now - run_s
-        self._observer.observe_run(
-            RunRecord(
-                rows=len(rows),
-                tokens=sum(counts),
-                padded_tokens=len(rows) * max(counts),
-                run_s=run_s,
-                waits_s=[started - row.enqueued for row in rows if row.position == 0],
-                inline=inline,
-            )
-        )
 
     def _observe_cancelled(self, stage: str) -> None:
         if self._observer is not None:

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from service.batching import RowResult
 from service.bundle import Language
-from service.errors import FieldError, InvalidRequestError
+from service.errors import FieldError, InvalidRequestError, OverloadedError
 from service.metrics import Metrics
 from service.registry import LoadedModel, ModelRegistry
 from service.schemas import SentimentResult, TracePoint
@@ -122,8 +122,25 @@ class SentimentClassifier:
 
     def __init__(self, registry: ModelRegistry, limits: LimitSettings, metrics: Metrics) -> None:
         self._registry = registry
+        self._batchers = [model.batcher for model in registry if model.manifest.task == "sentiment"]
         self._limits = limits
         self._metrics = metrics
+
+    @property
+    def is_full(self) -> bool:
+        """Whether some model's queue is full, so that it is worth asking for a ``refusal`` early."""
+        return any(batcher.is_full for batcher in self._batchers)
+
+    def refusal(self, texts: Sequence[str], model: str | None) -> OverloadedError | None:
+        """Why the models can't read these texts in time; None if they can, and for texts that ``classify`` won't take.
+
+        Raises:
+            UnknownModelError: see ``ModelRegistry.resolve``.
+        """
+        limits = self._limits
+        if len(texts) > limits.max_texts or any(check_text(text, "", limits.max_chars) for text in texts):
+            return None
+        return _refusal(texts, [self._registry.resolve(model, "sentiment", text) for text in texts])
 
     async def classify_one(
         self, text: str, *, model: str | None = None, trace: bool = False, pointer: str = "/text"
@@ -179,7 +196,9 @@ class SentimentClassifier:
             [check_text(text, pointer, limits.max_chars) for text, pointer in zip(texts, pointers, strict=True)]
         )
         models = [self._registry.resolve(model, "sentiment", text) for text in texts]
-        _admit(texts, models)
+        error = _refusal(texts, models)
+        if error is not None:
+            raise error
         known = await self._tokenize(texts, models, trace)
         max_trace_tokens = limits.max_trace_tokens if trace else None
         _raise_if_any(
@@ -220,14 +239,18 @@ def _tokenized(text: str, model: LoadedModel, trace: bool) -> TokenizedText:
     return TokenizedText(text, model, pieces.ids, pieces)
 
 
-def _admit(texts: Sequence[str], models: Sequence[LoadedModel]) -> None:
+def _refusal(texts: Sequence[str], models: Sequence[LoadedModel]) -> OverloadedError | None:
     """Ask each model's queue before anything is spent on the request: tokenising may take as long as a refusal saves."""
     characters: dict[str, int] = {}
     for text, model in zip(texts, models, strict=True):
         characters[model.id] = characters.get(model.id, 0) + len(text)
     for model in models:
         if model.id in characters:
-            model.batcher.admit(about_tokens(characters.pop(model.id), model.manifest.language))
+            tokens = about_tokens(characters.pop(model.id), model.manifest.language)
+            error = model.batcher.refusal(tokens)
+            if error is not None:
+                return error
+    return None
 
 
 async def _run_rows(texts: Sequence[TokenizedText]) -> list[RowResult]:

@@ -30,10 +30,10 @@ class EventStreamResponse(Response):
         super().__init__()
         self._events = events
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything: an ASGI application."""
         async with aclosing(self._events):
-            with DisconnectWatch(receive):
+            with DisconnectWatch(scope, receive):
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 async for part in self._events:
                     await send({"type": "http.response.body", "body": part, "more_body": True})

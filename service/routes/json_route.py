@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.error_handlers import error_response, from_validation_error
 from service.errors import BodyTooLargeError, ServiceError, UnsupportedMediaTypeError
+from service.http_protocol import DISCONNECT_LISTENERS
 
 WATCH_AFTER_S = 0.02  # a request that waits longer than this is dropped when its client goes away
 
@@ -71,30 +72,40 @@ async def read_body(scope: Scope, receive: Receive, max_body_bytes: int) -> byte
 
 
 class DisconnectWatch:
-    """Cancels the current task when its client goes away, if the request takes long enough to make watching worthwhile.
+    """Cancels the current task when its client goes away.
 
-    A context manager; raises ``ClientDisconnect`` in place of the cancellation.
+    A context manager; raises ``ClientDisconnect`` in place of the cancellation. ``HttpProtocol`` tells it. Under another
+    server a task of its own listens, if the request takes long enough to make that worthwhile.
 
     Args:
+        scope: the request's.
         receive: the request's, its body already read.
     """
 
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+    __slots__ = ("_gone", "_listeners", "_receive", "_task", "_timer", "_watcher")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._listeners: list[Callable[[], None]] | None = scope.get("extensions", {}).get(DISCONNECT_LISTENERS)
         self._receive = receive
         self._gone = False
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # coroutines run in tasks
         self._task = task
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(WATCH_AFTER_S, self._start, loop)
+        if self._listeners is not None:
+            self._listeners.append(self._cancel)
+        else:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(WATCH_AFTER_S, self._start, loop)
 
     def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
-        self._timer.cancel()
+        if self._listeners is not None:
+            self._listeners.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
         if self._gone and exception_type is asyncio.CancelledError and self._task.uncancel() == 0:
@@ -106,6 +117,9 @@ class DisconnectWatch:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._gone = True
         self._task.cancel()
 
@@ -159,7 +173,7 @@ class JsonRoute(APIRoute):
                 raise from_validation_error(error, body) from None
             for name, dependency in self._call.dependencies:
                 arguments[name] = dependency(connection)
-            with DisconnectWatch(receive):
+            with DisconnectWatch(scope, receive):
                 result = await self.endpoint(**arguments)
         except ServiceError as error:
             await error_response(scope["path"], error)(scope, receive, send)

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import State
 
 from service.dependencies import ClassifierDep, SettingsDep, StateTokensDep
+from service.errors import OverloadedError, UnknownModelError
 from service.routes.json_route import JsonRoute
 from service.routes.problems import PROBLEMS
 from service.running_text import read_sentiment
 from service.schemas import SentimentRequest, SentimentResponse
+from service.sentiment import SentimentClassifier
 
 router = APIRouter(route_class=JsonRoute, tags=["sentiment"])
+_reader = TypeAdapter(SentimentRequest)
+
+
+def refusal(state: State, body: bytes | bytearray) -> OverloadedError | None:
+    """Why a request must come again later; None also where ``sentiment`` finds more to say about it."""
+    classifier: SentimentClassifier = state.classifier
+    if not classifier.is_full or len(body) > state.settings.limits.max_body_bytes:
+        return None
+    try:
+        request = _reader.validate_json(body)
+        error = classifier.refusal([request.text] if request.text is not None else request.texts or [], request.model)
+    except (ValidationError, UnknownModelError):
+        return None
+    if error is not None:
+        state.breather.plan()
+    return error
 
 
 @router.post("/v1/sentiment", responses=PROBLEMS, response_model_exclude_none=True)

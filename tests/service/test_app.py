@@ -214,3 +214,29 @@ def test_every_direct_route_s_errors_are_documented() -> None:
     for path in ("/v1/sentiment", "/v1/next-word"):
         assert {"422", "429", "503"} <= document["paths"][path]["post"]["responses"].keys()
     assert all(error.title for error in ServiceError.__subclasses__())
+
+
+async def test_a_full_queue_refuses_by_the_short_way_as_by_the_long_one(bundles: Path) -> None:
+    """The same answer, and what is wrong with a request comes before that it should come later."""
+    batching = BatchingSettings(inline_run_s=0, max_wait_s=1e-9)
+    async with running(Settings(bundles=bundles, batching=batching)) as (app, client):
+        gate = Gate(engine_of(app))
+        first = asyncio.create_task(client.post("/v1/sentiment", json={"text": "good"}))
+        await asyncio.to_thread(gate.entered.wait, 10)
+        long = await client.post("/v1/sentiment", json={"texts": ["good"]})
+        asked = scope("POST", "/v1/sentiment")
+        short = app.refusal(asked, bytearray(b'{"texts": ["good"]}'))  # type: ignore[attr-defined]
+        others = [
+            app.refusal(asked, bytearray(body))  # type: ignore[attr-defined]
+            for body in (b'{"text": " "}', b'{"text": 1}', b"{", b'{"text": "good", "model": "none"}')
+        ]
+        gate.open.set()
+        await first
+        idle = app.refusal(asked, bytearray(b'{"text": "good"}'))  # type: ignore[attr-defined]
+
+    assert long.status_code == short.status_code == 429
+    assert short.body == long.content
+    assert set(short.headers) == set(long.headers)
+    assert others == [None] * 4
+    assert idle is None
+    assert app.state.metrics.rejected.values == {("overloaded",): 2}

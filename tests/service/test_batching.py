@@ -220,6 +220,52 @@ async def test_rows_that_arrive_during_a_run_form_the_next_one() -> None:
     assert [run.tolist() for run in model.runs] == [[[1]], [[2], [3], [4]]]
 
 
+async def test_the_model_goes_on_while_the_event_loop_is_busy() -> None:
+    """A loop that is held up by hundreds of connections does not leave the model idle."""
+    entered, go_on, second = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(ids: IntArray) -> None:
+        if ids.tolist() == [[2]]:
+            second.set()
+        entered.set()
+        go_on.wait(10)
+
+    batcher = Batcher(RecurrentSum(hold))
+    first = batcher.submit([1])
+    await asyncio.to_thread(entered.wait, 10)
+    later = batcher.submit([2])
+    go_on.set()
+
+    assert second.wait(10)  # blocks the event loop
+    assert not first.done()
+    for row, token in ((first, 1), (later, 2)):
+        np.testing.assert_array_equal((await row).state, alone([token])[0])
+    batcher.close()
+
+
+async def test_a_model_on_the_event_loop_is_known_to_use_it() -> None:
+    """Whoever would pause the loop asks first."""
+    inline = Batcher(RecurrentSum(), inline_run_s=10.0, run_times=known_times())
+    seen = [inline.uses_the_loop]
+    await inline.run([1])
+    seen.append(inline.uses_the_loop)
+    assert seen == [False, True]
+
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(ids: IntArray) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    on_thread = Batcher(RecurrentSum(hold))
+    waiting = on_thread.submit([1])
+    await asyncio.to_thread(entered.wait, 10)
+    assert not on_thread.uses_the_loop
+    go_on.set()
+    await waiting
+    on_thread.close()
+
+
 async def test_the_event_loop_answers_while_a_long_row_runs() -> None:
     """A blocked loop would stall every other request and the health check."""
     entered, go_on = threading.Event(), threading.Event()
@@ -343,6 +389,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         batcher.submit([1])
 
     assert refusal.value.retry_after_s == expected > 0
+    assert not batcher.is_full  # the rows are too many, but they don't take long
     assert observer.rejected == ["overloaded"]
     await asyncio.gather(*waiting)
     batcher.close()
@@ -384,6 +431,24 @@ async def test_a_row_past_its_deadline_is_not_run() -> None:
     batcher.close()
     assert [run.tolist() for run in model.runs] == [[[1]]]
     assert observer.rejected == ["deadline"]
+
+
+async def test_a_queue_is_full_when_the_shortest_row_would_wait_too_long() -> None:
+    """So that requests can be refused before they are looked at."""
+    batcher = Batcher(RecurrentSum(), admission=AdmissionPolicy(max_wait_s=1e-9))
+    batcher.calibrate()
+    assert batcher.refusal(1) is None
+    full = [batcher.is_full]
+    waiting = batcher.submit([1] * 10)
+
+    full.append(batcher.is_full)
+    refusal = batcher.refusal(1)
+    assert refusal is not None
+    assert "the predicted wait" in refusal.detail
+    await waiting
+    assert [*full, batcher.is_full] == [False, True, False]
+    assert batcher.queue_state[:3] == (0, 0, 0)
+    batcher.close()
 
 
 async def test_logits_to_keep_must_fit_the_row() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.http_protocol import HttpProtocol
+from service.http_protocol import DISCONNECT_LISTENERS, HttpProtocol
 
 
 class Wire(asyncio.Transport):
@@ -46,7 +48,7 @@ class Wire(asyncio.Transport):
 
 async def answered(app: ASGIApp, *parts: bytes) -> Wire:
     """What is written after these bytes came."""
-    config = Config(app, lifespan="off", log_level="critical")
+    config = Config(app, lifespan="off", log_level="critical", proxy_headers=False)
     config.load()
     state = ServerState()
     protocol = HttpProtocol(config, state, {})
@@ -140,3 +142,103 @@ async def test_connection_close_is_obeyed() -> None:
     wire = await answered(responding(b"hello"), GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
     assert b"".join(wire.writes).endswith(b"hello")
     assert wire.closed
+
+
+class Busy:
+    """An application that refuses bodies of "later" and greets the others."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Greet."""
+        await responding(b"hello")(scope, receive, send)
+
+    def refusal(self, scope: Scope, body: bytearray) -> Response | None:
+        """Refuse."""
+        return Response(b"busy", 429, {"retry-after": "1"}) if body == b"later" else None
+
+
+def post(body: bytes, connection: bytes = b"keep-alive") -> bytes:
+    """A request as bytes."""
+    return b"POST / HTTP/1.1\r\nhost: x\r\nconnection: %s\r\ncontent-length: %d\r\n\r\n%s" % (
+        connection,
+        len(body),
+        body,
+    )
+
+
+async def test_a_refusal_is_written_before_a_task_is_started() -> None:
+    """In one write, at once, and the connection stays open."""
+    config = Config(Busy(), lifespan="off", log_level="critical", proxy_headers=False)
+    config.load()
+    state = ServerState()
+    protocol = HttpProtocol(config, state, {})
+    wire = Wire()
+    protocol.connection_made(wire)
+
+    for _ in range(2):
+        protocol.data_received(post(b"later"))
+
+    assert state.tasks == set()
+    assert state.total_requests == 2
+    head, _, body = wire.writes[1].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    assert b"retry-after: 1" in head
+    assert body == b"busy"
+    assert len(wire.writes) == 2
+    assert not wire.closed
+    assert protocol.timeout_keep_alive_task is not None
+    protocol.timeout_keep_alive_task.cancel()
+
+
+async def test_pipelined_requests_are_refused_and_answered_in_order() -> None:
+    """Each answer belongs to its own request; what waits for one that was started goes the usual way as well."""
+    wire = await answered(Busy(), post(b"later") * 2 + post(b"now") + post(b"later"), post(b"later"))
+    assert [write[-5:] for write in wire.writes] == [b"\nbusy", b"\nbusy", b"hello", b"hello", b"\nbusy"]
+
+
+async def test_a_refused_client_that_wants_to_close_is_obeyed() -> None:
+    """And told so."""
+    wire = await answered(Busy(), post(b"later", b"close"))
+    assert b"connection: close\r\n" in wire.writes[0]
+    assert wire.closed
+
+
+async def test_a_body_in_parts_goes_the_usual_way() -> None:
+    """Only what is there as a whole can be refused early."""
+    request = post(b"later")
+    wire = await answered(Busy(), request[:-2], request[-2:])
+    assert wire.writes[0].endswith(b"hello")
+
+
+async def test_a_refusal_has_its_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    """As uvicorn writes it."""
+    logger = logging.getLogger("uvicorn.access")
+    config = Config(Busy(), lifespan="off", proxy_headers=False)
+    config.load()
+    logger.addHandler(caplog.handler)
+    try:
+        protocol = HttpProtocol(config, ServerState(), {})
+        protocol.connection_made(Wire())
+        protocol.data_received(post(b"later", b"close"))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records] == [' - "POST / HTTP/1.1" 429']
+
+
+async def test_a_client_that_leaves_is_reported_to_its_request() -> None:
+    """Without a task that listens."""
+    gone = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"][DISCONNECT_LISTENERS].append(gone.set)
+        await gone.wait()
+
+    config = Config(app, lifespan="off", log_level="critical")
+    config.load()
+    protocol = HttpProtocol(config, ServerState(), {})
+    protocol.connection_made(Wire())
+    protocol.data_received(GET)
+    await asyncio.sleep(0)
+    assert not gone.is_set()
+    protocol.connection_lost(None)
+    assert gone.is_set()
+    await asyncio.sleep(0)

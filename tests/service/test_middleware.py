@@ -9,9 +9,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from service.errors import OverloadedError
 from service.metrics import Metrics
 from service.middleware import Phase, Readiness, RequestLayer
-from tests.service.asgi import Exchange, request
+from tests.service.asgi import JSON_HEADERS, Exchange, request, scope
 
 
 async def plain(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,11 +41,16 @@ async def left(scope: Scope, receive: Receive, send: Send) -> None:
     raise ClientDisconnect
 
 
+def refusal(body: bytes | bytearray) -> OverloadedError | None:
+    """Has no time for a body of "later"."""
+    return OverloadedError("too much work", 0.25) if body == b"later" else None
+
+
 def layer(app: object = plain, phase: Phase = Phase.READY) -> tuple[RequestLayer, Metrics]:
     """The layer around ``app``, and what it counts."""
     readiness, metrics = Readiness(), Metrics()
     readiness.phase = phase
-    return RequestLayer(app, {"/direct": direct}, readiness, metrics), metrics  # type: ignore[arg-type]
+    return RequestLayer(app, {"/direct": direct}, {"/direct": refusal}, readiness, metrics), metrics  # type: ignore[arg-type]
 
 
 async def ask(app: RequestLayer, path: str = "/x", request_id: bytes | None = None, method: str = "POST") -> Exchange:
@@ -144,3 +150,39 @@ async def test_cancelling_goes_through() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_refusal_is_an_answer_like_any_other() -> None:
+    """With an id, the time to come back, and its place in the metrics."""
+    app, metrics = layer()
+
+    response = app.refusal(scope("POST", "/direct", (*JSON_HEADERS, (b"x-request-id", b"id-7"))), b"later")
+
+    assert response is not None
+    assert response.status_code == 429
+    assert response.headers["x-request-id"] == "id-7"
+    assert response.headers["retry-after-ms"] == "250"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert int(response.headers["content-length"]) == len(response.body)
+    assert metrics.requests.values == {("/direct", "429"): 1}
+    assert metrics.request_seconds.counts.keys() == {("/direct",)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "phase"),
+    [
+        ("POST", "/direct", JSON_HEADERS, b"now", Phase.READY),
+        ("GET", "/direct", JSON_HEADERS, b"later", Phase.READY),
+        ("POST", "/other", JSON_HEADERS, b"later", Phase.READY),
+        ("POST", "/direct", ((b"content-type", b"text/plain"),), b"later", Phase.READY),
+        ("POST", "/direct", JSON_HEADERS, b"later", Phase.DRAINING),
+    ],
+)
+async def test_what_is_not_refused_starts_as_ever(
+    method: str, path: str, headers: tuple[tuple[bytes, bytes], ...], body: bytes, phase: Phase
+) -> None:
+    """There may be more to say about it than that it should come later; nothing is counted twice."""
+    app, metrics = layer(phase=phase)
+
+    assert app.refusal(scope(method, path, headers), body) is None
+    assert metrics.requests.values == {}
