@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,7 @@ def measure(plan: Plan, peers: Mapping[str, Any] | None, on_step: Callable[[str]
     with running(RNNSERVE, plan.bench_bundle, plan.workers) as server:
         what = "sentiment, 20 words, LSTM 256, one client: p50"
         rows.append(_measured(what, "≤ 0.6 ms", lambda: _latency(sentiment_latency(server, plan), 0.6)))
-    # One worker, as `serve` starts by default: the generator, whose work grows with the offered load, has a core of its own.
-    with running(RNNSERVE, plan.bench_bundle, 1) as server:
-        overload = measure_overload(
-            server, OVERLOADS, plan.seconds, plan.warmup_s, lambda what: on_step(f"overload, {what}")
-        )
+    overload = overload_apart(plan, on_step)
     rows += _peer_rows(peers)
     if plan.shipped:
         rows += _shipped_rows(plan, on_step)
@@ -88,6 +85,21 @@ def measure(plan: Plan, peers: Mapping[str, Any] | None, on_step: Callable[[str]
         rows.append(Row("shipped models", "", "not measured: the folder of bundles is empty", None))
     rows += _overload_rows(overload)
     return {"machine": described, "rows": [row.json() for row in rows], "overload": overload, "shipped": plan.shipped}
+
+
+def overload_apart(plan: Plan, on_step: Callable[[str], None]) -> dict[str, Any]:
+    """Overload one worker; the generator, whose work grows with the offered load, has a core of its own.
+
+    Else the server would have less to work with at three times its peak than at its peak.
+    """
+    server_cores, generator_core = machine.cores_apart()
+    with ExitStack() as stack:
+        with machine.on_cores(server_cores):
+            server = stack.enter_context(running(RNNSERVE, plan.bench_bundle, 1))
+        with machine.on_cores(generator_core):
+            return measure_overload(
+                server, OVERLOADS, plan.seconds, plan.warmup_s, lambda what: on_step(f"overload, {what}")
+            )
 
 
 def sentiment_latency(
@@ -284,8 +296,12 @@ def _overload_rows(overload: Mapping[str, Any]) -> list[Row]:
     rows = []
     for row in overload["rows"]:
         share = row["goodput_of_peak"]
-        measured = f"{share:.0%}, p99 of accepted {row['p99_ms']:.0f} ms, {row['rejected_share']:.0%} refused"
-        rows.append(Row(f"goodput at {row['load']:.0%} of peak", "≥ 90 % of peak", measured, share >= 0.9))
+        measured = (
+            f"{share:.0%}, p99 of accepted {row['p99_ms']:.0f} ms, {row['rejected_share']:.0%} refused, "
+            f"generator busy {row['generator_cpu']:.0%}"
+        )
+        what = f"goodput at {row['load']:.0%} of peak, one worker, generator on a core of its own"
+        rows.append(Row(what, "≥ 90 % of peak", measured, share >= 0.9))
         if row["retry_after"]:
             waits = row["retry_after"]
             rows.append(

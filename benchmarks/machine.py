@@ -5,11 +5,30 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+
+
+def cores_apart() -> tuple[set[int], set[int]]:
+    """The cores for a server and the one for the load generator; the same one if there is no other."""
+    *others, last = sorted(os.sched_getaffinity(0))
+    return set(others) or {last}, {last}
+
+
+@contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Confine this thread, and the processes that it starts meanwhile, to these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def describe() -> dict[str, Any]:

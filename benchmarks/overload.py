@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.runner import run
 from benchmarks.servers import RunningServer
 from benchmarks.texts import english_texts
 
-WORDS = 200  # long texts: the server is busy with the model, and the generator, on the same cores, needs little of them
+WORDS = 200  # long texts: the server is busy with the model, and the generator needs little of its core
 TEXTS = 200
 PEAK_CONNECTIONS = (4, 16, 64)
 OPEN_CONNECTIONS = 512
@@ -44,9 +45,11 @@ def measure_overload(
     for load in loads:
         on_step(f"{load:.0%} of peak")
         offered = load * peak["throughput_per_s"]
+        began, cpu_before = time.perf_counter(), time.process_time()
         result = run(
             open_loop(server.port, calls, offered, duration_s=seconds, warmup_s=warmup_s, connections=OPEN_CONNECTIONS)
         )
+        generator_cpu = (time.process_time() - cpu_before) / (time.perf_counter() - began)
         summary = result.summary()
         rows.append(
             {
@@ -54,6 +57,7 @@ def measure_overload(
                 **summary,
                 "goodput_of_peak": round(summary["throughput_per_s"] / peak["throughput_per_s"], 3),
                 "rejected_share": round(_share(result.answers, TOO_MANY_REQUESTS), 3),
+                "generator_cpu": round(generator_cpu, 3),  # of one core
                 "retry_after": suggested_against_observed(result.answers),
             }
         )
