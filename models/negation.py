@@ -6,11 +6,14 @@ Words and frames are in ``negation_texts.py``. The behavioural suite in ``export
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from models.corpora import Example
 from models.negation_texts import TEXTS, Domain, Frames, Texts
 from models.tokenizer import Language
 
@@ -18,17 +21,65 @@ from models.tokenizer import Language
 WEIGHTS = {"clause": 5, "personal": 3, "fragment": 3, "indirect": 5, "expectation": 5, "contrast": 4}
 # Share of the frames that turn polarity. Fewer than half: in those that keep it, what was said or feared often has words of the other polarity.
 TURNED = 0.36
+# What comes after these is an adjective most of the time; adverbs and negations are none.
+_DEGREE = {
+    "en": re.compile(
+        r"\b(?:very|really|so|too|extremely|incredibly|absolutely|quite|pretty) "
+        r"(?!not|nothing|never|cannot|no\b|isn|wasn|don|doesn|didn|how|why|over|let|ever|which|from)([a-z]{3,14})(?<!.ly)\b"
+    ),
+    "zh": re.compile(r"(?:很|非常|太|特别|十分|相当|极其|超级)([\u4e00-\u9fff]{1,4})"),
+}
+FEWEST = 15  # times that a word must come
+CLEAR_ODDS = 1.3  # of log-odds: 3.7 times as often in texts of its class
 _SLOT = re.compile(r"\{(anti_)?(\w+?)(_again)?\}")
 _CHOICE = re.compile(r"\[([^\]]*)\]")
 # "an awful film"; "a useless one" begins with a consonant's sound.
 _AN = re.compile(r"\b([Aa]) (?=[aeiou])(?!use|one\b)")
 
 
-def negation_examples(language: Language, count: int, seed: int) -> Iterator[tuple[str, int]]:
+PolarWords = tuple[tuple[str, ...], tuple[str, ...]]  # good ones, bad ones
+
+
+def polar_words(language: Language, examples: Iterable[Example]) -> PolarWords:
+    """Words with a clear verdict, read off labelled texts: those that follow "very" in texts of one class above all.
+
+    What follows a degree adverb is an adjective most of the time, so no tagger is needed; negations themselves are left out.
+    """
+    counts: Counter[tuple[str, int]] = Counter()
+    texts = [0, 0]
+    for example in examples:
+        counts.update((word, example.label) for word in _after_degree(language, example.text.lower()))
+        texts[example.label] += 1
+    good: list[str] = []
+    bad: list[str] = []
+    for word in sorted({word for word, _ in counts}):
+        negative, positive = counts[word, 0], counts[word, 1]
+        odds = math.log((positive + 1) / (negative + 1) * (texts[0] + 1) / (texts[1] + 1))
+        if negative + positive >= FEWEST and abs(odds) >= CLEAR_ODDS:
+            (good if odds > 0 else bad).append(word)
+    return tuple(good), tuple(bad)
+
+
+def _after_degree(language: Language, text: str) -> Iterator[str]:
+    for match in _DEGREE[language].finditer(text):
+        if language == "en":
+            yield match[1]
+            continue
+        import jieba  # reads its dictionary when it is first used
+
+        word = next(iter(jieba.cut(match[1])))
+        if len(word) > 1 and word[0] not in "不没":
+            yield word
+
+
+def negation_examples(
+    language: Language, count: int, seed: int, known: PolarWords = ((), ())
+) -> Iterator[tuple[str, int]]:
     """``count`` texts with labels (0 negative, 1 positive), drawn evenly within each kind of frame.
 
     Many turn the polarity of their words: a good word turned is negative, a bad word turned positive ("not bad at all",
-    不难吃). So neither a word nor a frame's kind tells the label; only the whole text does.
+    不难吃). So neither a word nor a frame's kind tells the label; only the whole text does. Words that are ``known`` to be
+    good or bad, see :func:`polar_words`, come beside those that were written for the frames.
     """
     rng = random.Random(seed)
     texts = TEXTS[language]
@@ -36,7 +87,7 @@ def negation_examples(language: Language, count: int, seed: int) -> Iterator[tup
     for _ in range(count):
         (kind,) = rng.choices(kinds, weights)
         label = rng.randrange(2)
-        writer = _Writer(texts, rng, rng.choice(texts.domains), rng.randrange(2))
+        writer = _Writer(texts, rng, rng.choice(texts.domains), rng.randrange(2), known)
         text = writer.framed(texts.kinds[kind], label)
         yield _finished(text, texts, rng, english=language == "en"), label
 
@@ -49,6 +100,7 @@ class _Writer:
     rng: random.Random
     domain: Domain
     tense: int
+    known: PolarWords
     used: set[str] = field(default_factory=set)
     last: dict[str, str] = field(default_factory=dict)
 
@@ -87,9 +139,9 @@ class _Writer:
         general = self.texts.words[name][1 - polarity]
         if name != "word":
             return general
-        # A domain's own words come as often as those that fit every domain.
+        # A domain's own words come as often as those that fit every domain, and as those that labelled texts have taught.
         own = self.domain.good if polarity else self.domain.bad
-        return own if self.rng.random() < 0.5 else general
+        return self.rng.choice([pool for pool in (own, general, self.known[1 - polarity]) if pool])
 
 
 def _pool(frames: Frames, turned: bool, label: int) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from models.data import encode
 from models.distillation import blended, drawn_sentences, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError
-from models.negation import negation_examples
+from models.negation import negation_examples, polar_words
 from models.recipe import ClassifierSection, Recipe
 from models.stages import (
     CLASSIFIER,
@@ -248,7 +248,8 @@ def _labelled_data(run: Run) -> Labelled:
     examples += [e for e in examples for _ in range(recipe.data.repeat.get(e.source, 1) - 1)]
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
-        pairs = negation_examples(recipe.language, count, run.seed)
+        known = polar_words(recipe.language, (e for e in examples if e.positive is None))
+        pairs = negation_examples(recipe.language, count, run.seed, known)
         examples += [Example(text, label, "negation templates") for text, label in pairs]
         used.append(DataUse(name="negation templates", licence="Apache-2.0", source="models/negation.py", rows=count))
     return examples, {name: rows for name, rows in dev.items() if rows}, used

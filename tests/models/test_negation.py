@@ -9,7 +9,8 @@ import re
 import pytest
 
 from export.behaviour_texts import TEMPLATES
-from models.negation import WEIGHTS, WORDS, negation_examples
+from models.corpora import Example
+from models.negation import WEIGHTS, WORDS, negation_examples, polar_words
 from models.negation_texts import TEXTS, Frames
 from models.tokenizer import Language
 
@@ -161,3 +162,34 @@ def test_no_word_of_the_behavioural_suite_stands_in_a_frame(language: Language) 
 
     texts = "\n".join((*keep, *turn, *TEXTS[language].before, *TEXTS[language].after))
     assert not [word for word in theirs if re.search(f"{edge}{re.escape(word)}{edge}", texts)]
+
+
+@pytest.mark.parametrize(
+    ("language", "texts", "expected"),
+    [
+        (
+            "en",
+            {"it was very snug, really snug": 1, "so drab": 0, "so not good": 0, "very badly": 0, "very": 1},
+            (("snug",), ("drab",)),
+        ),
+        ("zh", {"房间非常温馨": 1, "很无聊，太无聊": 0, "味道很不好": 0, "很": 1}, (("温馨",), ("无聊",))),
+    ],
+)
+def test_labelled_texts_teach_their_words(
+    language: Language, texts: dict[str, int], expected: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    """What follows "very" and comes in texts of one class; neither negations nor adverbs, nor words that are rare."""
+    examples = [Example(text, label, "reviews") for text, label in texts.items()]
+    both = [Example({"en": "very long", "zh": "很漫长"}[language], label, "reviews") for label in (0, 1)]
+
+    assert polar_words(language, (examples + both) * 20) == expected
+    assert polar_words(language, examples) == ((), ())
+
+
+def test_known_words_come_into_the_frames() -> None:
+    """With their polarity: what a frame turns is turned for them, too."""
+    texts = list(negation_examples("en", 400, 3, (("zyx",), ("xyz",))))
+
+    turned = {label for text, label in texts if "not zyx" in text.lower() and "xyz" not in text.lower()}
+    assert sum("zyx" in text.lower() or "xyz" in text.lower() for text, _ in texts) > 50
+    assert 0 in turned
