@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.classifier import Classifier
-from models.data import IdArray, pad
+from models.data import IdArray, TokenTable
 
 TEMPERATURES = np.geomspace(0.3, 5, 200)
+BUSY = {"cpu": 32_000, "cuda": 256_000}  # tokens of a batch
 FEWEST = 50  # dev texts of a source; fewer say nothing about a temperature
 
 
 @torch.no_grad()
 def final_logits(
-    model: Classifier, encoded: Sequence[IdArray], device: str = "cpu", max_tokens: int = 32_000
+    model: Classifier, encoded: Sequence[IdArray], device: str = "cpu", max_tokens: int | None = None
 ) -> Tensor:
     """Logits after each whole text, batched by length.
 
@@ -26,21 +27,28 @@ def final_logits(
         model: in eval mode.
         encoded: token ids of each text.
         device: where the model is.
-        max_tokens: padded tokens of a batch.
+        max_tokens: padded tokens of a batch; by default what keeps the device busy.
 
     Returns:
         (N, C); zeros for an empty text.
     """
     out = torch.zeros(len(encoded), len(model.config.labels))
-    order = sorted((i for i in range(len(encoded)) if len(encoded[i])), key=lambda i: len(encoded[i]))
-    batch: list[int] = []
-    for i in [*order, None]:
-        if batch and (i is None or (len(batch) + 1) * len(encoded[i]) > max_tokens):
-            input_ids, lengths = pad([encoded[j] for j in batch])
-            out[batch] = model(input_ids.to(device), lengths.to(device), final_only=True)[0].float().cpu()
-            batch = []
-        if i is not None:
-            batch.append(i)
+    some = [i for i, ids in enumerate(encoded) if len(ids)]
+    if not some:
+        return out
+    table = TokenTable([encoded[i] for i in some], device)
+    most = int(table.lengths.max())
+    order = np.argsort(table.lengths, kind="stable").tolist()
+    found: list[Tensor] = []
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * table.lengths[order[end]] <= (max_tokens or BUSY[device]):
+            end += 1
+        input_ids, lengths, _ = table.batch(order[start:end], most, [False] * (end - start))
+        found.append(model(input_ids, lengths, final_only=True)[0].float())
+        start = end
+    out[[some[i] for i in order]] = torch.cat(found).cpu()
     return out
 
 

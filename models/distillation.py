@@ -17,7 +17,7 @@ from models.calibration import final_logits
 from models.checkpoint import CheckpointConfig, load_checkpoint
 from models.classifier import Classifier
 from models.corpora import Language
-from models.data import encode
+from models.data import IdArray, encode
 from models.loop import Run, TrainingError
 
 SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)）]*\s*|(?:<br />\s*)+|\n+")
@@ -54,9 +54,11 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
         CheckpointError, TrainingError: see :func:`load_teachers`.
     """
     total = torch.zeros(len(texts), len(run.recipe.labels))
+    read: dict[tuple[str, bool], list[IdArray]] = {}  # teachers often share a tokenizer
     for name, (config, module, tokenizer) in load_teachers(run).items():
         run.say(f"asking {name} about {len(texts):,} texts")
-        encoded = encode(tokenizer, texts, config.backward)
+        way = tokenizer.to_str(), config.backward
+        encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, texts, config.backward))
         with torch.autocast(run.device, torch.bfloat16):
             logits = final_logits(module.to(run.device), encoded, run.device)
         total += torch.softmax(logits / config.temperature, dim=1)

@@ -40,7 +40,7 @@ from models.distillation import blended, drawn_sentences, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError
 from models.negation import negation_examples, polar_words
-from models.recipe import ClassifierSection, Recipe
+from models.recipe import ClassifierSection, ModelSection, Recipe
 from models.stages import (
     CLASSIFIER,
     DISTILLATION,
@@ -72,10 +72,12 @@ def train(run: Run) -> dict[str, Any]:
     if run.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("no CUDA device here; leave --device out to train on the CPU")
     run.out.mkdir(parents=True, exist_ok=True)
+    start = None if run.init is None else _checkpoint_to_start_from(run.init, run.recipe)
+    if start is not None:
+        run.recipe = run.recipe.model_copy(update={"model": _sizes_of(start, run.recipe.model)})
+    recipe = run.recipe
     run.find_saved()
     torch.manual_seed(run.seed)
-    recipe = run.recipe
-    start = None if run.init is None else _checkpoint_to_start_from(run.init, recipe)
     examples, dev, used = _labelled_data(run)
     unlabelled, text_used = _running_text(run)
     # Phrases with soft labels are parts of sentences that stand there already.
@@ -164,13 +166,9 @@ class _Start:
 
 def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
     config, module, tokenizer = load_checkpoint(folder)
-    trunk, wanted = module.config.trunk, recipe.model
-    theirs = (config.language, trunk.cell, trunk.num_layers, trunk.hidden_size, trunk.embedding_dim)
-    ours = (recipe.language, wanted.cell, wanted.num_layers, wanted.hidden_size, wanted.embedding_dim)
-    if theirs != ours:
+    if config.language != recipe.language:
         raise TrainingError(
-            f"{folder} holds a model of {theirs}, the recipe {recipe.name} asks for {ours} "
-            "(language, cell, num_layers, hidden_size, embedding_dim): change the recipe's [model] section"
+            f"{folder} holds a model of {config.language}, the recipe {recipe.name} is for {recipe.language}"
         )
     if recipe.task == "language-model" and not isinstance(module, LanguageModel):
         raise TrainingError(f"{folder} holds a classifier; a language model cannot start from it")
@@ -178,6 +176,14 @@ def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     history = {key: metrics[key] for key in ("stages", "minutes", "started_from") if key in metrics}
     return _Start(config, module, tokenizer, history)
+
+
+def _sizes_of(start: _Start, wanted: ModelSection) -> ModelSection:
+    """The [model] section as the checkpoint to start from has it: its sizes, whatever the recipe says."""
+    architecture = start.module.config
+    trunk = architecture.trunk.model_dump(exclude={"vocab_size"}) | {"backward": start.config.backward}
+    head = architecture.model_dump(include={"pools", "head_size"}) if isinstance(architecture, ClassifierConfig) else {}
+    return wanted.model_copy(update=trunk | head)
 
 
 def _language_model(
