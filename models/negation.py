@@ -29,8 +29,40 @@ _DEGREE = {
     ),
     "zh": re.compile(r"(?:很|非常|太|特别|十分|相当|极其|超级)([\u4e00-\u9fff]{1,4})"),
 }
-FEWEST = 15  # times that a word must come
-CLEAR_ODDS = 1.3  # of log-odds: 3.7 times as often in texts of its class
+FEWEST = 10  # times that a word must come
+CLEAR_ODDS = 1.2  # of log-odds: 3.3 times as often in texts of its class
+# A verdict in a real sentence: what is judged, the verb or degree adverb, and the word that judges.
+_VERDICT = {
+    "en": re.compile(
+        r"^((?:[a-z']+ ){1,5}?)(is|was|are|were) (very |really |so |quite |extremely )?([a-z]+)((?: (?!and\b)[a-z']+){0,3})$"
+    ),
+    "zh": re.compile(r"^([\u4e00-\u9fff]{0,6}?)(很|非常|挺|太|特别|真|比较|还算|十分)([\u4e00-\u9fff]{2,4})$"),
+}
+_NEGATED = {
+    "en": re.compile(r"n't\b|\b(?:not|never|no|nothing|nobody|none|but|without|hardly|too)\b"),
+    "zh": re.compile("[不没无别未非但却]"),
+}
+_CLAUSE_END = {"en": re.compile(r"[.!?;]+"), "zh": re.compile(r"[，。！？；,.!?;~～\s]+")}
+# What turns such a sentence: {left}{verb} {word}{right}.
+_TURNS = {
+    "en": (
+        "{left}{verb} not {word}{right}", "{left}{verb}n't {word}{right}", "{left}{verb}n't very {word}{right}",
+        "{left}{verb} not {word}{right} at all", "{left}{verb} never {word}{right}", "{left}{verb} not exactly {word}{right}",
+        "i don't think {left}{verb} {word}{right}", "i wouldn't say that {left}{verb} {word}{right}",
+        "no one can claim that {left}{verb} {word}{right}", "i can't agree that {left}{verb} {word}{right}",
+    ),
+    "zh": (
+        "{left}不{word}", "{left}不太{word}", "{left}并不{word}", "{left}一点也不{word}", "{left}一点都不{word}", "{left}不怎么{word}",
+        "{left}没那么{word}", "{left}算不上{word}", "{left}不是很{word}", "{left}不是那么{word}", "不觉得{left}{word}", "{left}毫不{word}",
+    ),
+}  # fmt: skip
+_KEEPS = {
+    "en": (
+        "{left}{verb} {word}{right}", "{left}{verb} {word}{right}", "{left}{verb} very {word}{right}", "i think {left}{verb} {word}{right}",
+        "everyone agrees that {left}{verb} {word}{right}",
+    ),
+    "zh": ("{left}很{word}", "{left}真的{word}", "{left}挺{word}", "{left}非常{word}", "觉得{left}很{word}", "{left}太{word}了"),
+}  # fmt: skip
 _SLOT = re.compile(r"\{(anti_)?(\w+?)(_again)?\}")
 _CHOICE = re.compile(r"\[([^\]]*)\]")
 # "an awful film"; "a useless one" begins with a consonant's sound.
@@ -70,6 +102,34 @@ def _after_degree(language: Language, text: str) -> Iterator[str]:
         word = next(iter(jieba.cut(match[1])))
         if len(word) > 1 and word[0] not in "不没":
             yield word
+
+
+def negated_sentences(
+    language: Language, examples: Iterable[Example], known: PolarWords, count: int, seed: int
+) -> list[tuple[str, int]]:
+    """Real clauses that judge with one known word, turned or kept, with the labels that they have then; ``count``, or none.
+
+    Templates name some hundred things and words; here are those that people write about.
+    """
+    polarity = {word: 1 - index for index, words in enumerate(known) for word in words}
+    found: set[tuple[str, str, str, str]] = set()
+    for example in examples:
+        for part in _CLAUSE_END[language].split(example.text.lower()):
+            verdict = _VERDICT[language].match(part.strip())
+            if verdict is None or _NEGATED[language].search(verdict[0]):
+                continue
+            left, verb, *_, word, right = verdict.groups() if language == "en" else (*verdict.groups(), "")
+            if polarity.get(word) == example.label:
+                found.add((left, verb, word, right))
+    rng = random.Random(seed)
+    drawn = rng.choices(sorted(found), k=count) if found else []
+    texts: list[tuple[str, int]] = []
+    for left, verb, word, right in drawn:
+        turned = rng.randrange(2)
+        frame = rng.choice((_TURNS if turned else _KEEPS)[language])
+        text = frame.format(left=left, verb=verb, word=word, right=right) + rng.choice(TEXTS[language].marks)
+        texts.append((text, polarity[word] ^ turned))
+    return texts
 
 
 def negation_examples(

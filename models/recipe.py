@@ -101,6 +101,9 @@ class ClassifierSection(Section):
         default=(), description="Corpora within which classes are weighed, n / (2 n_class), clipped to 0.3..4."
     )
     share_of_time: float = Field(default=1.0, gt=0, le=1, description="Of what is left, where distillation follows.")
+    start_share: float = Field(
+        default=0.0, ge=0, lt=1, description="What the classifier given with --init keeps of the final weights."
+    )
 
 
 class DistillationSection(ClassifierSection):

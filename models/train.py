@@ -38,8 +38,8 @@ from models.corpora import (
 from models.data import encode
 from models.distillation import blended, drawn_sentences, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
-from models.loop import RESUME_FILE, Run, TrainingError
-from models.negation import negation_examples, polar_words
+from models.loop import RESUME_FILE, Run, TrainingError, average
+from models.negation import negated_sentences, negation_examples, polar_words
 from models.recipe import ClassifierSection, ModelSection, Recipe
 from models.stages import (
     CLASSIFIER,
@@ -112,14 +112,19 @@ def train(run: Run) -> dict[str, Any]:
                 trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels
             )
         ).to(run.device)
-        if start is not None and isinstance(start.module, Classifier) and start.module.config == model.config:
-            model.load_state_dict(start.module.state_dict())
+        same_start = _same_classifier(start, model)
+        if same_start is not None:
+            model.load_state_dict(same_start.state_dict())
+        elif recipe.classifier.start_share:
+            raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
         elif start is not None:
             model.trunk.load_state_dict(start.module.trunk.state_dict())
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
         averaged = _classifier_stages(run, recipe.classifier, model, tokenizer, examples, unlabelled, pretrained)
+        if same_start is not None:
+            average(averaged, same_start.to(run.device), 1 - recipe.classifier.start_share)
         temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev)
         config = config.model_copy(
             update={"classifier": averaged.config, "temperature": temperature, "backward": recipe.model.backward}
@@ -176,6 +181,17 @@ def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     history = {key: metrics[key] for key in ("stages", "minutes", "started_from") if key in metrics}
     return _Start(config, module, tokenizer, history)
+
+
+def _same_classifier(start: _Start | None, model: Classifier) -> Classifier | None:
+    """The module to start from, if it is a classifier of the same kind.
+
+    Its weights may keep a share of the trained ones: the mean of both is as good at the new as at the old.
+    Source: Wortsman et al. 2022 (arXiv:2109.01903).
+    """
+    if start is not None and isinstance(start.module, Classifier) and start.module.config == model.config:
+        return start.module
+    return None
 
 
 def _sizes_of(start: _Start, wanted: ModelSection) -> ModelSection:
@@ -254,8 +270,10 @@ def _labelled_data(run: Run) -> Labelled:
     examples += [e for e in examples for _ in range(recipe.data.repeat.get(e.source, 1) - 1)]
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
-        known = polar_words(recipe.language, (e for e in examples if e.positive is None))
-        pairs = negation_examples(recipe.language, count, run.seed, known)
+        hard = [e for e in examples if e.positive is None]
+        known = polar_words(recipe.language, hard)
+        pairs = negated_sentences(recipe.language, hard, known, count // 3, run.seed)
+        pairs += negation_examples(recipe.language, count - len(pairs), run.seed, known)
         examples += [Example(text, label, "negation templates") for text, label in pairs]
         used.append(DataUse(name="negation templates", licence="Apache-2.0", source="models/negation.py", rows=count))
     return examples, {name: rows for name, rows in dev.items() if rows}, used

@@ -10,7 +10,7 @@ import pytest
 
 from export.behaviour_texts import TEMPLATES
 from models.corpora import Example
-from models.negation import WEIGHTS, WORDS, negation_examples, polar_words
+from models.negation import WEIGHTS, WORDS, negated_sentences, negation_examples, polar_words
 from models.negation_texts import TEXTS, Frames
 from models.tokenizer import Language
 
@@ -193,3 +193,31 @@ def test_known_words_come_into_the_frames() -> None:
     turned = {label for text, label in texts if "not zyx" in text.lower() and "xyz" not in text.lower()}
     assert sum("zyx" in text.lower() or "xyz" in text.lower() for text, _ in texts) > 50
     assert 0 in turned
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "label", "known", "turned", "kept"),
+    [
+        ("en", "The lobby was very drab. We left.", 0, ((), ("drab",)), "the lobby was not drab", "the lobby was drab"),
+        ("zh", "下雨了，大厅很温馨", 1, (("温馨",), ()), "大厅不温馨", "大厅很温馨"),
+    ],
+)
+def test_real_clauses_are_turned_with_their_labels(
+    language: Language, text: str, label: int, known: tuple[tuple[str, ...], tuple[str, ...]], turned: str, kept: str
+) -> None:
+    """A clause that judges with a known word of its text's own class; the rest of the text stays out."""
+    found = {
+        (bare(t), y) for t, y in negated_sentences(language, [Example(text, label, "reviews")], known, 400, seed=2)
+    }
+
+    assert (turned, 1 - label) in found
+    assert (kept, label) in found
+    assert len({t for t, _ in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["the lobby was not drab", "nothing was drab", "we came by train", "the lobby was airy"]
+)
+def test_clauses_without_a_clear_verdict_are_left_out(text: str) -> None:
+    """Those that are negated already, and those that say nothing with a known word."""
+    assert negated_sentences("en", [Example(text, 0, "reviews")], ((), ("drab",)), 10, seed=0) == []

@@ -138,6 +138,24 @@ def test_who_starts_from_a_checkpoint_has_its_sizes(make_recipe: MakeRecipe, mak
     assert {key: metrics["recipe"]["model"][key] for key in model} == model
 
 
+def test_a_start_may_keep_its_share_of_the_weights(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
+    """The mean of before and after; without a start there is nothing to keep, and the run says so."""
+    train(make_run(make_recipe(), "first"))
+    start = make_run(make_recipe(), "first").out
+    section = {"epochs": 1, "max_rows": 8, "learning_rate": 0.02, "ema": 0.0}
+
+    whole = make_run(make_recipe(language_model=None, classifier=section), "whole", init=start)
+    kept = make_run(make_recipe(language_model=None, classifier=section | {"start_share": 0.75}), "kept", init=start)
+    train(whole)
+    train(kept)
+
+    before, after, mean = (weights_in(folder) for folder in (start, whole.out, kept.out))
+    for key, value in mean.items():
+        assert torch.allclose(value.float(), 0.75 * before[key].float() + 0.25 * after[key].float(), atol=8e-3)
+    with pytest.raises(TrainingError, match="give --init"):
+        train(make_run(kept.recipe, "nothing"))
+
+
 def test_a_checkpoint_of_another_language_is_refused(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
     """Not started from random weights in silence."""
     first = make_run(make_recipe(), "first")
