@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from export.evaluate import EvaluationError
 from export.markdown import markdown_table
-from models.checkpoint import load_checkpoint
+from models.checkpoint import CONFIG_FILE, CheckpointConfig
 from models.stages import LANGUAGE_MODEL
 from service.bundle import METRICS_FILE
 
@@ -54,13 +54,15 @@ def read_closed_vocabulary(folder: Path) -> ClosedVocabularyResult:
     """What a training run on a benchmark measured.
 
     Args:
-        folder: a checkpoint of a recipe with ``data.closed``.
+        folder: a checkpoint of a recipe with ``data.closed``; its weights need not be there.
 
     Raises:
-        CheckpointError: the checkpoint can't be read.
         EvaluationError: it is no such run's.
     """
-    _, module, _ = load_checkpoint(folder)
+    try:
+        module = CheckpointConfig.model_validate_json((folder / CONFIG_FILE).read_bytes()).build()
+    except (OSError, ValidationError) as error:
+        raise EvaluationError(f"{folder / CONFIG_FILE}: {error}") from error
     path = folder / METRICS_FILE
     metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     try:
