@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import openai
 import pytest
 from openai.types import Completion
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.engine import Engine
-from service.sampling import log_softmax
-from service.tokenizer import Tokenizer
+from export.evaluate_language_model import END_ID, START_ID, bundle_nll
+from export.scoring import OpenBundle
 from tests.e2e.conftest import Server, run_server
 
 PROMPT = "I will see you"
@@ -205,19 +203,17 @@ def harness_scores(answer: dict[str, Any], context_lengths: list[int]) -> list[t
     return scores
 
 
-def test_an_evaluation_harness_reads_the_models_own_perplexity(server: Server, bundles: Path) -> None:
-    """Scored over HTTP from token ids, and computed here from one run of the graph."""
-    engine = Engine.open(bundles / "lm-en", 1)
-    tokenizer = Tokenizer.open(bundles / "lm-en" / "tokenizer.json", "en")
+def test_an_evaluation_harness_reads_the_perplexity_of_rnnserve_evaluate(server: Server, bundles: Path) -> None:
+    """Scored over HTTP from token ids, and by the code that measures bundles; the end of the document counts in both."""
+    bundle = OpenBundle.open(bundles / "lm-en")
     texts = ["I will see you tomorrow.", "This movie is not good, and I don't like the plot. " * 20]
-    prompts = [[1, *tokenizer.encode(text).ids] for text in texts]
+    prompts = [[START_ID, *bundle.tokenizer.ids(text), END_ID] for text in texts]
     answer = httpx.post(f"{server.url}/v1/completions", json=harness_request(prompts), timeout=60).json()
     measured = harness_scores(answer, [1] * len(prompts))  # the context is <s>
 
-    for ids, (total, _) in zip(prompts, measured, strict=True):
-        logits = engine.run(np.array([ids]), np.array([len(ids)]), engine.zero_state(1), len(ids))[1][0]
-        expected = log_softmax(logits)[np.arange(len(ids) - 1), ids[1:]]
-        assert math.exp(-total / (len(ids) - 1)) == pytest.approx(math.exp(-float(expected.mean())), rel=1e-4)
+    for text, ids, (total, _) in zip(texts, prompts, measured, strict=True):
+        evaluated = bundle_nll(bundle, [[text]])
+        assert math.exp(-total / (len(ids) - 1)) == pytest.approx(math.exp(evaluated / (len(ids) - 1)), rel=1e-4)
 
 
 def test_an_evaluation_harness_sees_greedy_continuations(server: Server) -> None:
