@@ -1,4 +1,6 @@
-"""Words and templates of the behavioural suite. None of them stands in ``models/negation.py``, which trains.
+"""Words and templates of the behavioural suite. None of them is written in ``models/negation_texts.py``, which trains.
+
+The words come in reviews, though, and ``models/negation.py`` takes words and clauses from reviews as well.
 
 Slots: {thing}; {word}, whose polarity decides or is turned; {opposite}, a word of the other polarity; {name}.
 """

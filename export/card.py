@@ -101,8 +101,17 @@ def _training(manifest: Manifest, metrics: dict[str, Any]) -> str:
         how = (
             f"{metrics['minutes']:.0f} minutes on {metrics['device']}, seed {metrics['seed']}, torch {metrics['torch']}"
         )
-        text += f"\nTrained in {how}, by the recipe `models/recipes/{manifest.name}.toml`.\n"
+        text += f"\nTrained in {how}{_start(metrics)}. The recipe is in `metrics.json`.\n"
     return text
+
+
+def _start(metrics: dict[str, Any]) -> str:
+    """What the run began with, if it was a model."""
+    before = metrics.get("started_from")
+    if not before:
+        return ""
+    device = f" on {before['device']}" if "device" in before else ""
+    return f", from {before['name']} as trained in {before['minutes']:.0f} minutes{device}"
 
 
 def _quality(manifest: Manifest) -> str:

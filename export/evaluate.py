@@ -50,6 +50,7 @@ class Report(BaseModel, frozen=True):
         further: measured beside those that ship, to show what other sizes, seeds and precisions are worth.
         weights: the beginning of the weights file's SHA-256.
         recipe: a fingerprint of what the model was trained by, its seed and its name aside.
+        trained: how long on what, one run after the other.
         dev: what may choose among models: mean accuracy on the dev parts, or a language model's nats a piece on documents held
             back from its training text.
         microseconds_per_token: of one row alone on one core, in ONNX Runtime.
@@ -70,6 +71,7 @@ class Report(BaseModel, frozen=True):
     weights: str = ""
     recipe: str | None = None
     seed: int | None = None
+    trained: str = ""
     dev: float | None = None
     measured: str = Field(default_factory=_today, description="ISO date.")
     microseconds_per_token: float | None = None
@@ -99,11 +101,20 @@ def describe(folder: Path, manifest: Manifest, *, further: bool = False) -> Repo
         weights=manifest.files[WEIGHTS_FILE][:FINGERPRINT_DIGITS],
         recipe=recipe_fingerprint(metrics),
         seed=metrics.get("seed"),
+        trained=how_trained(metrics),
         dev=metrics.get("stages", {}).get("language-model", {}).get("watched_nll_per_token")
         if manifest.task == "language-model"
         else None,
         **about,
     )
+
+
+def how_trained(metrics: dict[str, Any]) -> str:
+    """For instance "15 min H100, 10 min CPU": the run that a model started from comes first."""
+    before = how_trained(metrics["started_from"]) if metrics.get("started_from") else ""
+    device = str(metrics.get("device") or "").replace("NVIDIA", "").strip().split(" ")[0].upper()
+    run = f"{metrics['minutes']:.0f} min {device}".strip() if "minutes" in metrics else ""
+    return ", ".join(filter(None, (before, run)))
 
 
 def recipe_fingerprint(metrics: dict[str, Any]) -> str | None:

@@ -37,8 +37,8 @@ the ECE that a perfectly calibrated model with the same confidences has on so ma
 that has one alike, so it promises nothing for domains that training did not see (MR, CR).
 """
 
-BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates and words that no training text
-was made with (`export/behaviour_texts.py`). Negations are pairs, plain and negated: both must be right. Orders, additions,
+BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates that no training text
+was made with (`export/behaviour_texts.py`); their words do come in reviews, and negation is taught with words of reviews, too. Negations are pairs, plain and negated: both must be right. Orders, additions,
 names and typing errors ask for the right order, or for the same label. The examples are sentences that people try first.
 """
 

@@ -116,6 +116,8 @@ def rank_by_dev(reports: Sequence[Report]) -> str:
     most, ours = MOST_WEIGHTS[shipped[0].task], shipped[0]
     small = [r.dev for r in reports if r.dev is not None and r.parameters <= most and r.precision == ours.precision]
     order = sorted(small, reverse=ours.task == "sentiment")
+    if len(order) == 1:
+        return ""
     return f"By it the shipped bundle is number {order.index(dev) + 1} of {len(order)} with at most {most / 1e6:g} M weights. "
 
 
@@ -128,6 +130,7 @@ def size_table(reports: Sequence[Report]) -> str:
             f"{r.parameters / 1e6:.2f} M",
             r.precision,
             "" if r.seed is None else str(r.seed),
+            r.trained,
             "" if r.microseconds_per_token is None else f"{r.microseconds_per_token:.1f}",
             "" if r.dev is None else _shown(r.dev, "sentiment") if r.task == "sentiment" else f"{r.dev:.3f}",
             _shown(mean_score(r, titles), r.task),
@@ -135,7 +138,7 @@ def size_table(reports: Sequence[Report]) -> str:
         ]
         for r in sorted(reports, key=lambda r: r.microseconds_per_token or 0.0)
     ]
-    heads = ["network", "weights", "precision", "seed", "µs a token", "dev", "mean", *titles]
+    heads = ["network", "weights", "precision", "seed", "trained", "µs a token", "dev", "mean", *titles]
     cut = {r.rows_cut for r in reports if r.rows_cut}
     note = f"\n†: more than {LARGE / 1e6:.0f} M weights; at most {max(cut):,} rows of each set.\n" if cut else ""
     return markdown_table(heads, rows) + note

@@ -179,7 +179,9 @@ def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
         raise TrainingError(f"{folder} holds a classifier; a language model cannot start from it")
     path = folder / METRICS_FILE
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    history = {key: metrics[key] for key in ("stages", "minutes", "started_from") if key in metrics}
+    history = {
+        key: metrics[key] for key in ("stages", "minutes", "device", "teachers", "started_from") if key in metrics
+    }
     return _Start(config, module, tokenizer, history)
 
 

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from export.cli import app
+from export.evaluate import how_trained
 from service.bundle import METRICS_FILE, load_manifest
 
 
@@ -93,3 +94,11 @@ def test_a_language_model_has_no_behavioural_suite(bundles: Path) -> None:
 
     assert result.exit_code == 2
     assert "labels" in result.stderr
+
+
+def test_how_a_model_was_trained_is_told_run_by_run() -> None:
+    """What it started from comes first; a bundle without metrics says nothing."""
+    first = {"minutes": 14.6, "device": "NVIDIA H100 80GB HBM3"}
+
+    assert how_trained({"minutes": 9.6, "device": "cpu", "started_from": first}) == "15 min H100, 10 min CPU"
+    assert how_trained({}) == ""

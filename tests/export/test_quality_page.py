@@ -91,7 +91,7 @@ def test_further_bundles_have_lines_in_tables_and_no_section(tmp_path: Path) -> 
 
     page = quality_page(results)
     assert page.count("## lm-zh@1") == 1
-    assert "| LSTM 1 × 768 | 4.00 M | float32 |  | 240.0 |  | 35.5 | 35.5 |" in page
+    assert "| LSTM 1 × 768 | 4.00 M | float32 |  |  | 240.0 |  | 35.5 | 35.5 |" in page
     assert "| **LSTM 1 × 512 ★** |" in page
 
 
