@@ -315,7 +315,7 @@ except the last row, which has the pools of the shipped models (the last state, 
 
 ## What it costs
 
-A classifier of the shipped size (width {s.speed_size}, embedding {s.speed_embedding}, vocabulary {s.speed_vocabulary:,}), one thread, median of {s.speed_rounds} rounds in turn. Training
+A small classifier (width {s.speed_size}, embedding {s.speed_embedding}, vocabulary {s.speed_vocabulary:,}), one thread, median of {s.speed_rounds} rounds in turn. Training
 is a whole step in float32 on batches of 64 x 64 tokens; the other columns are ONNX Runtime at batch 1.
 
 {speed_table(comparison)}
