@@ -137,7 +137,7 @@ class Result(BaseModel, frozen=True):
 
 
 class Speed(BaseModel, frozen=True):
-    """How fast a cell of the shipped size is, one thread: the median of the rounds."""
+    """How fast a small classifier is, one thread: the median of the rounds."""
 
     cell: Cell
     weights: int
