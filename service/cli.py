@@ -113,21 +113,27 @@ def serve(
     )
     import uvicorn
 
+    from service.shared_port import run_workers
+
+    options: dict[str, Any] = {
+        "app": "service.app:create_app_from_environment",
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "http": "service.http_protocol:HttpProtocol",  # an import path
+        "proxy_headers": False,  # no route asks who the client is
+        "access_log": settings.access_log,
+        "log_level": "info" if settings.access_log else "warning",
+        "server_header": False,
+        "ws_max_size": settings.limits.max_body_bytes,
+        "timeout_graceful_shutdown": max(1, round(settings.grace_s)),
+    }
     with metrics_folder(settings):
-        uvicorn.run(
-            "service.app:create_app_from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            http="service.http_protocol:HttpProtocol",  # an import path
-            proxy_headers=False,  # no route asks who the client is
-            access_log=settings.access_log,
-            log_level="info" if settings.access_log else "warning",
-            server_header=False,
-            ws_max_size=settings.limits.max_body_bytes,
-            timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-        )
+        if settings.workers > 1 and sys.platform == "linux":  # elsewhere a shared port is no even one
+            run_workers(uvicorn.Config(**options))
+        else:
+            uvicorn.run(**options)
 
 
 @app.command()
