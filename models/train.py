@@ -36,7 +36,7 @@ from models.corpora import (
     unlabelled_texts,
 )
 from models.data import encode
-from models.distillation import blended, drawn_sentences, teacher_probabilities
+from models.distillation import blended, drawn_sentences, load_teachers, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError, average
 from models.negation import negated_sentences, negation_examples, polar_words
@@ -76,6 +76,10 @@ def train(run: Run) -> dict[str, Any]:
     if start is not None:
         run.recipe = run.recipe.model_copy(update={"model": _sizes_of(start, run.recipe.model)})
     recipe = run.recipe
+    if run.teachers:
+        if recipe.distillation is None:
+            raise TrainingError(f"the recipe {recipe.name} has no [distillation] section for teachers")
+        load_teachers(run)  # what is wrong with one is found now, not after the stages before
     run.find_saved()
     torch.manual_seed(run.seed)
     examples, dev, used = _labelled_data(run)
@@ -237,8 +241,6 @@ def _classifier_stages(
 ) -> Classifier:
     """On the labels; then, if there are teachers, on what they say as well. Returns the trained model, in eval mode."""
     distillation = run.recipe.distillation
-    if run.teachers and distillation is None:
-        raise TrainingError(f"the recipe {run.recipe.name} has no [distillation] section for teachers")
     texts, own = [example.text for example in examples], targets_of(examples, len(run.recipe.labels))
     if run.saved is None or run.saved.stage != DISTILLATION:
         weights = class_weights(examples, section.class_weights)
