@@ -76,6 +76,8 @@ def train(run: Run) -> dict[str, Any]:
     if start is not None:
         run.recipe = run.recipe.model_copy(update={"model": _sizes_of(start, run.recipe.model)})
     recipe = run.recipe
+    if run.tokenizer is not None and start is not None:
+        raise TrainingError("--init brings its own tokenizer; leave --tokenizer out")
     if run.teachers:
         if recipe.distillation is None:
             raise TrainingError(f"the recipe {recipe.name} has no [distillation] section for teachers")
@@ -323,13 +325,20 @@ def _running_text(run: Run) -> tuple[list[str], list[DataUse]]:
     return texts, used
 
 
+def _given_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises the bare class
+        raise TrainingError(f"{path}: no tokenizer.json that can be read ({error})") from error
+
+
 def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
     """The one a killed run has left, or a new one."""
     path = run.out / TOKENIZER_FILE
     if run.saved is not None and path.is_file():
         return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     if run.tokenizer is not None:
-        return Tokenizer.from_str(run.tokenizer.read_text(encoding="utf-8"))
+        return _given_tokenizer(run.tokenizer)
     recipe = run.recipe
     if recipe.data.closed is not None:
         tokenizer = word_tokenizer(texts)

@@ -138,6 +138,24 @@ def test_who_starts_from_a_checkpoint_has_its_sizes(make_recipe: MakeRecipe, mak
     assert {key: metrics["recipe"]["model"][key] for key in model} == model
 
 
+def test_a_tokenizer_that_is_given_is_used_or_refused_by_name(
+    make_recipe: MakeRecipe, make_run: MakeRun, tmp_path: Path
+) -> None:
+    """Never trained anew or left out in silence."""
+    first = make_run(make_recipe(), "first")
+    train(first)
+    given = first.out / "tokenizer.json"
+    other_texts = make_recipe(data={"sentiment": ["yelp"]}, language_model=None)
+    second = make_run(other_texts, "second", tokenizer=given)
+    train(second)
+
+    assert (second.out / "tokenizer.json").read_text() == given.read_text()
+    with pytest.raises(TrainingError, match=r"nothing\.json"):
+        train(make_run(other_texts, "third", tokenizer=tmp_path / "nothing.json"))
+    with pytest.raises(TrainingError, match="leave --tokenizer out"):
+        train(make_run(make_recipe(), "fourth", tokenizer=given, init=first.out))
+
+
 def test_a_start_may_keep_its_share_of_the_weights(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
     """The mean of before and after; without a start there is nothing to keep, and the run says so."""
     train(make_run(make_recipe(), "first"))
