@@ -14,6 +14,7 @@ from models.corpora import Language
 from models.distillation import blended, drawn_sentences, sentences, teacher_probabilities
 from models.loop import Run, TrainingError
 from models.recipe import Recipe
+from models.stages import lessons_of
 from models.train import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -59,9 +60,25 @@ def test_without_teachers_the_stage_is_left_out(make_recipe: MakeRecipe, make_ru
     assert list(train(run)["stages"]) == ["language-model", "classifier"]
 
 
-def test_a_backward_reader_sees_a_text_from_its_end(teachers: tuple[Path, Path]) -> None:
-    """Its checkpoint says so, whoever loads it."""
+def test_a_backward_reader_sees_a_text_from_its_end(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """When it learns and when it is asked; its checkpoint says so, whoever loads it."""
+    text = "I found this one awful, to be sure."
+    recipe = make_recipe(model={"cell": "lstm", "embedding_dim": 8, "hidden_size": 16, "backward": True})
+    config, module, tokenizer = load_checkpoint(teachers[1])
+    ids = tokenizer.encode(text).ids
+    lessons = lessons_of(make_run(recipe), tokenizer, [text], torch.tensor([[1.0, 0.0]]), [1.0])
+
+    asked = teacher_probabilities(make_run(recipe, teachers=teachers[1:]), [text])
+
+    with torch.no_grad():
+        logits, _ = module(torch.tensor([ids[::-1]]), torch.tensor([len(ids)]))
     assert [load_checkpoint(folder)[0].backward for folder in teachers] == [False, True]
+    assert lessons.encoded[0].tolist() == ids[::-1]
+    assert torch.allclose(
+        asked[0], torch.softmax(logits[0, -1] / config.temperature, dim=0), atol=0.02
+    )  # asked in bfloat16
 
 
 def test_teachers_of_another_kind_are_refused(
