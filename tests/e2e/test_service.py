@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import Server, run_server
@@ -84,6 +88,40 @@ def test_two_workers_share_the_port(bundles: Path) -> None:
             time.sleep(0.1)
         assert counted in httpx.get(f"{server.url}/metrics").text
     assert len(scores) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are shared evenly on Linux only")
+def test_clients_that_come_together_are_spread_over_the_workers(bundles: Path) -> None:
+    """None of them gets all, however busy the others are: a connection stays where it came."""
+    with run_server(bundles, "--workers", "2") as server, ExitStack() as stack:
+        address = (httpx.URL(server.url).host, httpx.URL(server.url).port)
+        deadline = time.monotonic() + 20
+        while _listening(address[1]) < 2 and time.monotonic() < deadline:  # the first to be ready does not wait
+            time.sleep(0.05)
+        assert _listening(address[1]) == 2
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        shares = sorted(_sockets_of(pid) for pid in _children(server.process.pid))[-2:]
+
+    assert len(shares) == 2
+    assert shares[0] > 15
+    assert sum(shares) >= 60
+
+
+def _listening(port: int | None) -> int:
+    """Sockets that listen on a port of 127.0.0.1."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in rows)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _sockets_of(pid: int) -> int:
+    return sum(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_on_sigterm_readiness_goes_first_and_running_work_is_finished(bundles: Path) -> None:
