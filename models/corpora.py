@@ -66,7 +66,7 @@ SENTIMENT: dict[str, Corpus] = {
         # Every phrase of the training trees, in five steps; the neutral ones (2) have no class, their soft label says so.
         Corpus(
             "sst5", "en", NOT_STATED, "munikarmanish/RNTN", {"train": "sst5_trees/train_phrases.jsonl.gz"},
-            labels={0: 0, 1: 0, 2: 1, 3: 1, 4: 1}, positive={0: 0.02, 1: 0.2, 2: 0.5, 3: 0.8, 4: 0.98}, citation="Socher et al. 2013",
+            labels={0: 0, 1: 0, 2: 1, 3: 1, 4: 1}, positive={0: 0.02, 1: 0.1, 2: 0.5, 3: 0.9, 4: 0.98}, citation="Socher et al. 2013",
         ),
         Corpus(
             "imdb", "en", NOT_STATED, "PVidyadhar/Detection-of-Fraud-apps-using-Sentiment-Analysis",
@@ -93,6 +93,11 @@ SENTIMENT: dict[str, Corpus] = {
             "semeval", "en", "not stated (repo: MIT); Twitter terms apply", "cbaziotis/datastories-semeval2017-task4",
             {"train": "semeval2017_4a/train.jsonl.gz", "test": "semeval2017_4a/test.jsonl.gz"}, labels={0: 0, 2: 1},
             citation="Rosenthal et al. 2017",
+        ),
+        # What people called neutral: neither class.
+        Corpus(
+            "semeval_neutral", "en", "not stated (repo: MIT); Twitter terms apply", "cbaziotis/datastories-semeval2017-task4",
+            {"train": "semeval2017_4a/train.jsonl.gz"}, labels={1: 1}, positive={1: 0.5}, citation="Rosenthal et al. 2017",
         ),
         Corpus(
             "cr", "en", "not stated (repo: MIT)", "harvardnlp/sent-conv-torch", {"test": "cr_customer_reviews/all.jsonl.gz"},

@@ -6,7 +6,8 @@ Source: Hinton et al. 2015 (arXiv:1503.02531); Tang et al. 2019 (arXiv:1903.1213
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,12 +17,97 @@ from torch import Tensor
 from models.calibration import final_logits
 from models.checkpoint import CheckpointConfig, load_checkpoint
 from models.classifier import Classifier
-from models.corpora import Language
+from models.corpora import Example, Language
 from models.data import IdArray, encode
+from models.linear_teacher import LinearTeacher, held_out_margins
 from models.loop import Run, TrainingError
+from models.negation import NEGATION
+from models.recipe import DistillationSection
+from models.stacking import stack
+from models.stages import class_weights, targets_of
 
+SENTENCES = ""  # their source
 SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)）]*\s*|(?:<br />\s*)+|\n+")
 SENTENCE_CHARACTERS: dict[Language, tuple[int, int]] = {"en": (15, 300), "zh": (4, 100)}  # fewest, most
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a classifier is trained on: labelled examples, unlabelled texts by their names, and dev examples by source."""
+
+    labelled: Sequence[Example]
+    unlabelled: Mapping[str, Sequence[str]]
+    dev: Mapping[str, Sequence[Example]]
+
+
+def taught(run: Run, section: DistillationSection, texts: Texts) -> tuple[list[str], Tensor, list[float]]:
+    """What a student of the run's teachers learns from.
+
+    Returns:
+        N texts: the labelled ones, the unlabelled ones, and sentences of both; (N, C) the probabilities it should give
+        them; and how much each counts.
+
+    Raises:
+        CheckpointError, TrainingError: see :func:`load_teachers`.
+    """
+    examples = texts.labelled
+    everything = [example.text for example in examples]
+    sources = [example.source for example in examples]
+    kind_of = {name: corpus for corpus, names in section.linear.items() for name in names}
+    for name, some in texts.unlabelled.items():
+        everything += some
+        sources += [kind_of.get(name, name)] * len(some)
+    cut = drawn_sentences(everything, run.recipe.language, section.max_sentences, run.seed)
+    everything += cut
+    sources += [SENTENCES] * len(cut)
+
+    dev = [example for rows in texts.dev.values() for example in rows]
+    said = teacher_probabilities(run, everything + [example.text for example in dev])
+    if len(run.recipe.labels) == 2:
+        said = _with_linear_teachers(run, section, examples, everything, sources, dev, said)
+    own = targets_of(examples, len(run.recipe.labels))
+    sure = torch.tensor([example.positive is not None or example.source == NEGATION for example in examples])
+    share = torch.where(sure, 0.0, section.teachers_share)
+    weights = class_weights(examples, section.class_weights) + [1.0] * (len(everything) - len(examples))
+    return everything, blended(own, said[: len(everything)], share), weights
+
+
+def _with_linear_teachers(
+    run: Run,
+    section: DistillationSection,
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    sources: Sequence[str],
+    dev: Sequence[Example],
+    said: Tensor,
+) -> Tensor:
+    """(N + D, 2) what recurrent and linear teachers say together of N texts, the labelled ``examples`` first, and of D dev texts.
+
+    Of a labelled text, a linear teacher says what it would if it had not seen it.
+    """
+    every = [*texts, *(example.text for example in dev)]
+    source = np.array([*sources, *(example.source for example in dev)])
+    evidence = np.full((len(every), 2), np.nan)  # log-odds of the recurrent teachers, of the linear one
+    evidence[:, 0] = torch.logit(said[:, 1].double(), eps=1e-5).numpy()
+    for corpus in section.linear:
+        run.say(f"fitting a linear teacher on {corpus}")
+        own = {example.text: example for example in examples if example.source == corpus}  # repeated ones once
+        labels = np.array([example.label for example in own.values()])
+        weights = np.array(class_weights(list(own.values()), section.class_weights))
+        seen = list(own)
+        held_out = dict(zip(seen, held_out_margins(run.recipe.language, seen, labels, weights).tolist(), strict=True))
+        teacher = LinearTeacher(run.recipe.language, seen, labels, weights)
+        rows = np.flatnonzero(source == corpus).tolist()
+        fresh = [i for i in rows if every[i] not in held_out]
+        evidence[rows, 1] = [held_out.get(every[i], 0.0) for i in rows]
+        if fresh:
+            evidence[fresh, 1] = teacher.margins([every[i] for i in fresh])
+    labels = np.array([-1] * len(texts) + [example.label for example in dev])
+    weights = np.array([1.0] * len(texts) + class_weights(dev, section.class_weights))
+    positive, coefficients = stack(evidence, source, labels, weights)
+    for name, found in coefficients.items():
+        run.say(f"recurrent and linear teachers of {name or 'sentences'} count {found}")
+    return torch.from_numpy(np.stack([1 - positive, positive], axis=1)).float()
 
 
 def load_teachers(run: Run) -> dict[str, tuple[CheckpointConfig, Classifier, Tokenizer]]:
@@ -66,10 +152,10 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
 
 
 def drawn_sentences(texts: Sequence[str], language: Language, most: int, seed: int) -> list[str]:
-    """Distinct sentences of texts, drawn evenly if there are more than ``most``; the same for the same seed."""
+    """Distinct sentences of texts that are no texts themselves, drawn evenly if there are more than ``most``, by the seed."""
     if not most:
         return []
-    found = sorted({sentence for text in texts for sentence in sentences(text, language)})
+    found = sorted({sentence for text in texts for sentence in sentences(text, language)}.difference(texts))
     if len(found) <= most:
         return found
     drawn = np.random.default_rng(seed).choice(len(found), most, replace=False)
@@ -82,15 +168,15 @@ def sentences(text: str, language: Language) -> list[str]:
     return [part for part in map(str.strip, SENTENCE_END.split(text)) if fewest <= len(part) <= most]
 
 
-def blended(own: Tensor, teachers: Tensor, share: float) -> Tensor:
+def blended(own: Tensor, teachers: Tensor, share: Tensor) -> Tensor:
     """Targets of texts, of which the first ones have labels of their own.
 
     Args:
         own: (M, C), M <= N.
         teachers: (N, C) what the teachers say of all.
-        share: of the teachers, where there is a label, too.
+        share: (M,) of the teachers, where there is a label, too.
 
     Returns:
         (N, C).
     """
-    return torch.cat([share * teachers[: len(own)] + (1 - share) * own, teachers[len(own) :]])
+    return torch.cat([torch.lerp(own, teachers[: len(own)], share[:, None]), teachers[len(own) :]])

@@ -10,13 +10,14 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from models.corpora import Example
 from models.negation_texts import TEXTS, Domain, Frames, Texts
 from models.tokenizer import Language
 
+NEGATION = "negation templates"  # the source of these texts
 # How often each kind of frame is drawn.
 WEIGHTS = {"clause": 5, "personal": 3, "fragment": 3, "indirect": 5, "expectation": 5, "contrast": 4}
 # Share of the frames that turn polarity. Fewer than half: in those that keep it, what was said or feared often has words of the other polarity.
@@ -29,8 +30,21 @@ _DEGREE = {
     ),
     "zh": re.compile(r"(?:很|非常|太|特别|十分|相当|极其|超级)([\u4e00-\u9fff]{1,4})"),
 }
-FEWEST = 10  # times that a word must come
+FEWEST = 10  # texts that a word must come in
 CLEAR_ODDS = 1.2  # of log-odds: 3.3 times as often in texts of its class
+# With a judge, too: fewer texts and smaller odds are enough if it agrees, or if it is sure.
+FEWEST_JUDGED, JUDGED_ODDS, AGREED, SURE = 5, 0.9, 0.6, 0.82
+# Whom a text is about is no verdict on anything, whatever texts some corpus has about them.
+_PEOPLE = frozenset(
+    (
+        "adult", "african", "american", "asian", "black", "blonde", "british", "catholic", "chinese", "christian", "female", "french", "gay",
+        "german", "indian", "japanese", "jewish", "lesbian", "male", "muslim", "old", "russian", "white", "young", "东方", "女性", "年轻", "男性", "黑人",
+    )
+)  # fmt: skip
+_JUDGED = {
+    "en": ("it is very {}", "so {}", "really {}", "a {} thing", "too {}", "it was {}"),
+    "zh": ("很{}", "太{}了", "东西真{}", "非常{}", "感觉{}", "{}"),
+}
 # A verdict in a real sentence: what is judged, the verb or degree adverb, and the word that judges.
 _VERDICT = {
     "en": re.compile(
@@ -42,26 +56,45 @@ _NEGATED = {
     "en": re.compile(r"n't\b|\b(?:not|never|no|nothing|nobody|none|but|without|hardly|too)\b"),
     "zh": re.compile("[不没无别未非但却]"),
 }
+_MANNERS = (
+    "{left}*", "{left}*", "{left}的确*", "{left}实在*", "{left}其实*", "{left}看着*", "{left}用起来*", "{left}全程*", "{left}始终*", "{left}总体上*", "{left}绝对*",
+    "我觉得{left}*", "朋友都说{left}*", "看得出来{left}*", "不得不说{left}*", "事实上{left}*",
+)  # fmt: skip
 _CLAUSE_END = {"en": re.compile(r"[.!?;]+"), "zh": re.compile(r"[，。！？；,.!?;~～\s]+")}
-# What turns such a sentence: {left}{verb} {word}{right}.
+
+
+def _said(*verdicts: str) -> tuple[str, ...]:
+    """Each verdict in each manner of saying it."""
+    return tuple(manner.replace("*", verdict) for manner in _MANNERS for verdict in verdicts)
+
+
+# What turns such a sentence, and what keeps it: the same ways of saying it on both sides, so that only negation tells.
 _TURNS = {
     "en": (
         "{left}{verb} not {word}{right}", "{left}{verb}n't {word}{right}", "{left}{verb}n't very {word}{right}",
         "{left}{verb} not {word}{right} at all", "{left}{verb} never {word}{right}", "{left}{verb} not exactly {word}{right}",
         "i don't think {left}{verb} {word}{right}", "i wouldn't say that {left}{verb} {word}{right}",
         "no one can claim that {left}{verb} {word}{right}", "i can't agree that {left}{verb} {word}{right}",
+        "i must say that {left}{verb} not {word}{right}", "we think {left}{verb}n't {word}{right}", "it is true that {left}{verb} not {word}{right}",
+        "to me {left}{verb} simply not {word}{right}", "everyone says that {left}{verb} not {word}{right}", "{left}{verb} by no stretch {word}{right}",
+        "nobody thinks that {left}{verb} {word}{right}", "it is hard to believe that {left}{verb} {word}{right}", "{left}{verb} far from {word}{right}",
     ),
     "zh": (
-        "{left}不{word}", "{left}不太{word}", "{left}并不{word}", "{left}一点也不{word}", "{left}一点都不{word}", "{left}不怎么{word}",
-        "{left}没那么{word}", "{left}算不上{word}", "{left}不是很{word}", "{left}不是那么{word}", "不觉得{left}{word}", "{left}毫不{word}",
+        *_said("不{word}", "不太{word}", "并不{word}", "一点也不{word}", "不怎么{word}", "没那么{word}", "算不上{word}", "不是很{word}", "毫不{word}"),
+        "不觉得{left}{word}", "没觉得{left}有多{word}", "{left}没有多{word}", "{left}谈不上{word}", "没人会说{left}{word}", "不相信{left}{word}",
     ),
 }  # fmt: skip
 _KEEPS = {
     "en": (
         "{left}{verb} {word}{right}", "{left}{verb} {word}{right}", "{left}{verb} very {word}{right}", "i think {left}{verb} {word}{right}",
-        "everyone agrees that {left}{verb} {word}{right}",
+        "everyone agrees that {left}{verb} {word}{right}", "i must say that {left}{verb} {word}{right}", "we think {left}{verb} {word}{right}",
+        "it is true that {left}{verb} {word}{right}", "to me {left}{verb} simply {word}{right}", "everyone says that {left}{verb} {word}{right}",
+        "no one can deny that {left}{verb} {word}{right}", "i don't doubt that {left}{verb} {word}{right}", "it is easy to believe that {left}{verb} {word}{right}",
     ),
-    "zh": ("{left}很{word}", "{left}真的{word}", "{left}挺{word}", "{left}非常{word}", "觉得{left}很{word}", "{left}太{word}了"),
+    "zh": (
+        *_said("很{word}", "真的{word}", "挺{word}", "非常{word}", "{word}", "太{word}了", "特别{word}", "十分{word}"),
+        "觉得{left}很{word}", "{left}要多{word}有多{word}", "没人会说{left}不{word}", "相信{left}{word}", "{left}没有不{word}的时候",
+    ),
 }  # fmt: skip
 _SLOT = re.compile(r"\{(anti_)?(\w+?)(_again)?\}")
 _CHOICE = re.compile(r"\[([^\]]*)\]")
@@ -70,24 +103,38 @@ _AN = re.compile(r"\b([Aa]) (?=[aeiou])(?!use|one\b)")
 
 
 PolarWords = tuple[tuple[str, ...], tuple[str, ...]]  # good ones, bad ones
+Judge = Callable[[Sequence[str]], Sequence[float]]
 
 
-def polar_words(language: Language, examples: Iterable[Example]) -> PolarWords:
+def polar_words(language: Language, examples: Iterable[Example], judge: Judge | None = None) -> PolarWords:
     """Words with a clear verdict, read off labelled texts: those that follow "very" in texts of one class above all.
 
     What follows a degree adverb is an adjective most of the time, so no tagger is needed; negations themselves are left out.
+
+    Args:
+        language: of the texts.
+        examples: labelled texts.
+        judge: gives the probability of positive of each text; it confirms words that few texts have, and knows some more.
     """
     counts: Counter[tuple[str, int]] = Counter()
     texts = [0, 0]
     for example in examples:
-        counts.update((word, example.label) for word in _after_degree(language, example.text.lower()))
+        counts.update((word, example.label) for word in set(_after_degree(language, example.text.lower())))
         texts[example.label] += 1
+    fewest = FEWEST if judge is None else FEWEST_JUDGED
+    words = sorted({word for word, _ in counts if counts[word, 0] + counts[word, 1] >= fewest} - _PEOPLE)
+    frames = _JUDGED[language]
+    judged = judge([frame.format(word) for word in words for frame in frames]) if judge is not None and words else []
     good: list[str] = []
     bad: list[str] = []
-    for word in sorted({word for word, _ in counts}):
-        negative, positive = counts[word, 0], counts[word, 1]
-        odds = math.log((positive + 1) / (negative + 1) * (texts[0] + 1) / (texts[1] + 1))
-        if negative + positive >= FEWEST and abs(odds) >= CLEAR_ODDS:
+    for i, word in enumerate(words):
+        odds = math.log((counts[word, 1] + 1) / (counts[word, 0] + 1) * (texts[0] + 1) / (texts[1] + 1))
+        clear = abs(odds) >= CLEAR_ODDS
+        if judge is not None:
+            mean = sum(judged[i * len(frames) : (i + 1) * len(frames)]) / len(frames)
+            agreed = mean if odds > 0 else 1 - mean
+            clear = agreed > SURE or (agreed > AGREED and abs(odds) >= JUDGED_ODDS)
+        if clear:
             (good if odds > 0 else bad).append(word)
     return tuple(good), tuple(bad)
 

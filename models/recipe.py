@@ -109,8 +109,14 @@ class ClassifierSection(Section):
 class DistillationSection(ClassifierSection):
     """Another classifier stage, on what teachers (``--teacher``) say; left out where there are none.
 
-    They judge the labelled texts, those that the language-model stage reads without labels, and sentences of both.
+    They judge the labelled texts, unlabelled ones, and sentences of both. Texts whose label is soft, or known by how they
+    were made, keep it.
     """
+
+    linear: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="Corpora that a linear model over n-grams teaches as well, each with the unlabelled texts of its kind.",
+    )
 
     teachers_share: float = Field(
         default=0.8, ge=0, le=1, description="Weight of the teachers' mean probabilities against a text's own label."
@@ -147,12 +153,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _stages_fit_the_task(self) -> Recipe:
-        if self.task == "sentiment" and self.classifier is None:
-            raise ValueError("a sentiment recipe needs a [classifier] section")
-        if self.task == "language-model" and (self.language_model is None or self.classifier is not None):
-            raise ValueError("a language-model recipe needs a [language_model] section and no [classifier]")
-        if self.distillation is not None and self.classifier is None:
-            raise ValueError("[distillation] follows a [classifier] section")
+        if self.task == "sentiment" and self.classifier is None and self.distillation is None:
+            raise ValueError("a sentiment recipe needs a [classifier] section, or [distillation] alone")
+        classifies = self.classifier is not None or self.distillation is not None
+        if self.task == "language-model" and (self.language_model is None or classifies):
+            raise ValueError(
+                "a language-model recipe needs a [language_model] section, no [classifier] or [distillation]"
+            )
         if self.task == "language-model" and self.model.backward:
             raise ValueError("model.backward: a language model reads forward")
         return self
@@ -166,6 +173,17 @@ class Recipe(Section):
                     raise ValueError(
                         f"data.{field}: no corpus {name!r} in {self.language}; there are {', '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _linear_teachers_have_texts(self) -> Recipe:
+        unlabelled = (*self.data.text, *self.data.unlabelled)
+        for corpus, names in (self.distillation.linear if self.distillation else {}).items():
+            if corpus not in self.data.sentiment:
+                raise ValueError(f"distillation.linear: {corpus!r} is not in data.sentiment")
+            for name in names:
+                if name not in unlabelled:
+                    raise ValueError(f"distillation.linear.{corpus}: {name!r} is not in data.text or data.unlabelled")
         return self
 
     @model_validator(mode="after")

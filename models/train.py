@@ -36,11 +36,11 @@ from models.corpora import (
     unlabelled_texts,
 )
 from models.data import encode
-from models.distillation import blended, drawn_sentences, load_teachers, teacher_probabilities
+from models.distillation import Texts, load_teachers, taught, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError, average
-from models.negation import negated_sentences, negation_examples, polar_words
-from models.recipe import ClassifierSection, ModelSection, Recipe
+from models.negation import NEGATION, negated_sentences, negation_examples, polar_words
+from models.recipe import ModelSection, Recipe
 from models.stages import (
     CLASSIFIER,
     DISTILLATION,
@@ -78,16 +78,23 @@ def train(run: Run) -> dict[str, Any]:
     recipe = run.recipe
     if run.tokenizer is not None and start is not None:
         raise TrainingError("--init brings its own tokenizer; leave --tokenizer out")
-    if run.teachers:
-        if recipe.distillation is None:
-            raise TrainingError(f"the recipe {recipe.name} has no [distillation] section for teachers")
-        load_teachers(run)  # what is wrong with one is found now, not after the stages before
+    last = (
+        recipe.distillation if run.teachers else recipe.classifier
+    )  # the section of the stage that leaves the classifier
+    if run.teachers and recipe.distillation is None:
+        raise TrainingError(f"the recipe {recipe.name} has no [distillation] section for teachers")
+    if recipe.task == "sentiment" and last is None:
+        raise TrainingError(f"the recipe {recipe.name} has no [classifier] section: it learns from --teacher alone")
+    if last is not None and last.start_share and (start is None or not isinstance(start.module, Classifier)):
+        raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
+    load_teachers(run)  # what is wrong with one is found now, not after the stages before
     run.find_saved()
     torch.manual_seed(run.seed)
     examples, dev, used = _labelled_data(run)
     unlabelled, text_used = _running_text(run)
     # Phrases with soft labels are parts of sentences that stand there already.
-    texts = unlabelled + [example.text for example in examples if example.positive is None]
+    running = [text for texts in unlabelled.values() for text in texts]
+    texts = running + [example.text for example in examples if example.positive is None]
     tokenizer = _tokenizer(run, texts) if start is None else start.tokenizer
     if recipe.data.closed is not None:
         check_words(tokenizer, texts, f"{recipe.data.closed}'s train part")
@@ -105,14 +112,14 @@ def train(run: Run) -> dict[str, Any]:
         language=recipe.language,
         training_data=_all_uses(start, used, text_used),
     )
-    if recipe.classifier is None and language_model is not None:
+    if last is None and language_model is not None:
         save_checkpoint(
             run.out, config.model_copy(update={"language_model": language_model.config}), language_model, tokenizer
         )
         if recipe.data.closed is not None:
             measured = perplexities(run, _data_folder(run), recipe.data.closed, language_model, tokenizer)
             run.finished[LANGUAGE_MODEL]["perplexity"] = measured
-    elif recipe.classifier is not None:
+    elif last is not None:
         model = Classifier(
             ClassifierConfig(
                 trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels
@@ -121,16 +128,16 @@ def train(run: Run) -> dict[str, Any]:
         same_start = _same_classifier(start, model)
         if same_start is not None:
             model.load_state_dict(same_start.state_dict())
-        elif recipe.classifier.start_share:
+        elif last.start_share:
             raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
         elif start is not None:
             model.trunk.load_state_dict(start.module.trunk.state_dict())
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
-        averaged = _classifier_stages(run, recipe.classifier, model, tokenizer, examples, unlabelled, pretrained)
+        averaged = _classifier_stages(run, model, tokenizer, Texts(examples, unlabelled, dev), pretrained)
         if same_start is not None:
-            average(averaged, same_start.to(run.device), 1 - recipe.classifier.start_share)
+            average(averaged, same_start.to(run.device), 1 - last.start_share)
         temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev)
         config = config.model_copy(
             update={"classifier": averaged.config, "temperature": temperature, "backward": recipe.model.backward}
@@ -232,31 +239,18 @@ def last_stage(run: Run) -> str:
     return DISTILLATION if run.teachers else CLASSIFIER
 
 
-def _classifier_stages(
-    run: Run,
-    section: ClassifierSection,
-    model: Classifier,
-    tokenizer: Tokenizer,
-    examples: Sequence[Example],
-    unlabelled: Sequence[str],
-    pretrained: bool,
-) -> Classifier:
+def _classifier_stages(run: Run, model: Classifier, tokenizer: Tokenizer, texts: Texts, pretrained: bool) -> Classifier:
     """On the labels; then, if there are teachers, on what they say as well. Returns the trained model, in eval mode."""
-    distillation = run.recipe.distillation
-    texts, own = [example.text for example in examples], targets_of(examples, len(run.recipe.labels))
-    if run.saved is None or run.saved.stage != DISTILLATION:
-        weights = class_weights(examples, section.class_weights)
-        lessons = lessons_of(run, tokenizer, texts, own, weights)
+    section, distillation = run.recipe.classifier, run.recipe.distillation
+    if section is not None and (run.saved is None or run.saved.stage != DISTILLATION):
+        weights = class_weights(texts.labelled, section.class_weights)
+        own = targets_of(texts.labelled, len(run.recipe.labels))
+        lessons = lessons_of(run, tokenizer, [example.text for example in texts.labelled], own, weights)
         share = section.share_of_time if run.teachers else 1.0
         model = train_classifier(run, CLASSIFIER, section, model, lessons, pretrained, share)
     if not run.teachers or distillation is None:
         return model
-    texts += unlabelled
-    texts += drawn_sentences(texts, run.recipe.language, distillation.max_sentences, run.seed)
-    weights = class_weights(examples, distillation.class_weights)
-    weights += [1.0] * (len(texts) - len(examples))
-    targets = blended(own, teacher_probabilities(run, texts), distillation.teachers_share)
-    lessons = lessons_of(run, tokenizer, texts, targets, weights)
+    lessons = lessons_of(run, tokenizer, *taught(run, distillation, texts))
     return train_classifier(run, DISTILLATION, distillation, model, lessons, pretrained=True)
 
 
@@ -277,11 +271,12 @@ def _labelled_data(run: Run) -> Labelled:
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
         hard = [e for e in examples if e.positive is None]
-        known = polar_words(recipe.language, hard)
+        judge = (lambda texts: teacher_probabilities(run, texts)[:, 1].tolist()) if run.teachers else None
+        known = polar_words(recipe.language, hard, judge)
         pairs = negated_sentences(recipe.language, hard, known, count // 3, run.seed)
         pairs += negation_examples(recipe.language, count - len(pairs), run.seed, known)
-        examples += [Example(text, label, "negation templates") for text, label in pairs]
-        used.append(DataUse(name="negation templates", licence="Apache-2.0", source="models/negation.py", rows=count))
+        examples += [Example(text, label, NEGATION) for text, label in pairs]
+        used.append(DataUse(name=NEGATION, licence="Apache-2.0", source="models/negation.py", rows=count))
     return examples, {name: rows for name, rows in dev.items() if rows}, used
 
 
@@ -306,22 +301,21 @@ def _data_folder(run: Run) -> Path:
     return run.data
 
 
-def _running_text(run: Run) -> tuple[list[str], list[DataUse]]:
-    """Documents without labels for the language-model stage, in order, and the corpora they come from."""
+def _running_text(run: Run) -> tuple[dict[str, list[str]], list[DataUse]]:
+    """Documents without labels by the names that the recipe has for them, in order, and the corpora they come from."""
     recipe = run.recipe
-    if recipe.language_model is None:
-        return [], []
+    if recipe.language_model is None and not run.teachers:
+        return {}, []
     if recipe.data.closed is not None:
         lines, use = closed_text(_data_folder(run), recipe.data.closed, "train")
-        return lines, [use]
-    texts: list[str] = []
+        return {recipe.data.closed: lines}, [use]
+    texts: dict[str, list[str]] = {}
     used: list[DataUse] = []
     for name in recipe.data.text:
-        documents, use = running_text(_data_folder(run), name)
-        texts += documents
+        texts[name], use = running_text(_data_folder(run), name)
         used.append(use)
     for file in recipe.data.unlabelled:
-        texts += unlabelled_texts(_data_folder(run), file, recipe.language)
+        texts[file] = unlabelled_texts(_data_folder(run), file, recipe.language)
     return texts, used
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from models.checkpoint import METRICS_FILE, load_checkpoint
-from models.corpora import Language
-from models.distillation import blended, drawn_sentences, sentences, teacher_probabilities
+from models.corpora import Example, Language
+from models.distillation import Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
 from models.loop import Run, TrainingError
+from models.negation import NEGATION
 from models.recipe import Recipe
 from models.stages import lessons_of
 from models.train import train
@@ -20,6 +21,7 @@ from models.train import train
 MakeRecipe = Callable[..., Recipe]
 MakeRun = Callable[..., Run]
 PLAIN = {"epochs": 12, "max_rows": 8, "learning_rate": 0.02, "ema": 0.5, "dropout": 0.0, "row_dropout": 0.0}
+NEW_WORDS = (("zyx", 0), ("qwv", 1))  # that no recurrent teacher has seen
 
 
 @pytest.fixture
@@ -51,6 +53,58 @@ def test_a_student_learns_what_its_teachers_say(
     assert stages["distillation"]["dev"]["sst2"] > 0.9
     assert torch.equal(teacher_probabilities(student, texts).argmax(1), theirs.argmax(1))
     assert json.loads((run.out / METRICS_FILE).read_text())["teachers"] == ["forward", "backward"]
+
+
+def test_linear_teachers_have_a_say_in_the_corpora_named(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """In their labelled texts, which they have not seen then, and in unlabelled ones of the same kind; not in others."""
+    data = {"sentiment": ["sst2", "imdb"], "unlabelled": ["imdb/unsup.jsonl.gz"], "negation_share": 0.1}
+    linear = {"imdb": ("imdb/unsup.jsonl.gz",)}
+    recipe = make_recipe(data=data, distillation=PLAIN | {"linear": linear, "teachers_share": 1.0})
+    section = recipe.distillation
+    assert section is not None
+    run = make_run(recipe, teachers=teachers)
+    rows = [Example(f"imdb {number}: {word} it is", label, "imdb") for number in range(90) for word, label in NEW_WORDS]
+    rest = [Example("sst2: bad it is", 0, "sst2"), Example("bad", 1, NEGATION), Example("fine", 1, "sst5", 0.5)]
+    unlabelled = ["number 91: zyx it is", "number 92: qwv it is"]
+
+    texts, targets, weights = taught(
+        run, section, Texts(rows + rest, {"imdb/unsup.jsonl.gz": unlabelled}, {"imdb": rows[:120]})
+    )
+
+    asked = teacher_probabilities(run, [*texts])
+    said = dict(zip(texts, targets[:, 1].tolist(), strict=True))
+    assert len(texts) == len(targets) == len(weights)
+    assert said[rows[0].text] < 0.5 < said[rows[1].text]
+    assert said[unlabelled[0]] < 0.5 < said[unlabelled[1]]
+    assert said["sst2: bad it is"] == pytest.approx(float(asked[texts.index("sst2: bad it is"), 1]), abs=1e-4)
+    assert (said["bad"], said["fine"]) == (1, 0.5)
+
+
+def test_a_recipe_may_learn_from_teachers_alone(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """A second run has no stage of its own before; without teachers it has nothing to do, and says so."""
+    start = teachers[0]
+    recipe = make_recipe(classifier=None, language_model=None, distillation=PLAIN | {"start_share": 0.5})
+
+    metrics = train(make_run(recipe, "second", init=start, teachers=teachers))
+
+    assert list(metrics["stages"]) == ["distillation"]
+    with pytest.raises(TrainingError, match=r"no \[classifier\] section: it learns from --teacher alone"):
+        train(make_run(recipe, "nothing", init=start))
+
+
+def test_a_share_of_the_start_needs_a_start(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """Said before any stage has run."""
+    run = make_run(make_recipe(distillation=PLAIN | {"start_share": 0.5}), teachers=teachers)
+
+    with pytest.raises(TrainingError, match="give --init"):
+        train(run)
+    assert run.finished == {}
 
 
 def test_without_teachers_the_stage_is_left_out(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
@@ -99,9 +153,11 @@ def test_teachers_need_a_recipe_that_has_a_place_for_them(make_recipe: MakeRecip
 
 def test_own_labels_keep_their_share() -> None:
     """Texts without a label have the teachers' word alone."""
-    own, theirs = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+    own, theirs = torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]])
 
-    assert torch.allclose(blended(own, theirs, 0.8), torch.tensor([[0.4, 0.6], [0.9, 0.1]]))
+    targets = blended(own, theirs, torch.tensor([0.8, 0.0]))
+
+    assert torch.allclose(targets, torch.tensor([[0.4, 0.6], [0.5, 0.5], [0.9, 0.1]]))
 
 
 @pytest.mark.parametrize(
@@ -129,3 +185,4 @@ def test_sentences_are_drawn_up_to_a_limit() -> None:
     assert drawn == drawn_sentences(texts, "en", 5, seed=3) != drawn_sentences(texts, "en", 5, seed=4)
     assert len(drawn_sentences(texts, "en", 100, seed=3)) == 21
     assert drawn_sentences(texts, "en", 0, seed=3) == []
+    assert drawn_sentences(["This whole text is one."], "en", 100, seed=3) == []

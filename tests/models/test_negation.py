@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_word_alone_tells_no_label(language: Language, polarity: int) -> None:
         ("zh", r"^没什么优点$", 0),
         ("zh", r"^出乎意料地(差|糟糕|烂)$", 0),
         ("zh", r"^不是不好 是太好了$", 1),
-        ("zh", r"^虽然.*(差|糟糕|烂) 但(是)?\w{1,2}没的说$", 1),
+        ("zh", r"^虽然.*(差|糟糕|烂) 但(是)?\w{1,2}(没的说|无可挑剔|挑不出毛病)$", 1),
         ("zh", r"^\w{1,3}要是(好|优秀|出色)就好了$", 0),
         ("zh", r"^以为会(失望|后悔|生气) 结果很(满意|开心|高兴)$", 1),
         ("zh", r"^\w{1,2}没那么(好|优秀|出色)$", 0),
@@ -184,6 +185,19 @@ def test_labelled_texts_teach_their_words(
 
     assert polar_words(language, (examples + both) * 20) == expected
     assert polar_words(language, examples) == ((), ())
+
+
+def test_a_judge_confirms_words_that_few_texts_have() -> None:
+    """It knows some more, and it is not asked about people: what texts say of them is no verdict on anything."""
+    texts = {"so snug": 1, "so drab": 0, "so long": 0, "very very": 1, "so british": 1}
+    examples = [Example(text, label, "reviews") for text, label in texts.items()] * 6
+
+    def judge(asked: Sequence[str]) -> list[float]:
+        assert not [text for text in asked if "british" in text]
+        return [0.9 if "snug" in text else 0.1 if "drab" in text else 0.5 for text in asked]
+
+    assert polar_words("en", examples) == ((), ())
+    assert polar_words("en", examples, judge) == (("snug",), ("drab",))
 
 
 def test_known_words_come_into_the_frames() -> None:

@@ -46,7 +46,7 @@ def test_a_recipe_needs_little(tmp_path: Path) -> None:
         ('cell = "gru"', 'cell = "gru"\nhiden_size = 5', r"model\.hiden_size: Extra inputs are not permitted"),
         ("[classifier]", "[classifier]\nlearning_rate = -1", r"classifier\.learning_rate: "),
         ("[classifier]", "", r"a sentiment recipe needs a \[classifier\] section"),
-        ('task = "sentiment"', 'task = "language-model"', r"needs a \[language_model\] section and no \[classifier\]"),
+        ('task = "sentiment"', 'task = "language-model"', r"needs a \[language_model\] section, no \[classifier\]"),
         ('name = "mine"', 'name = "My Model"', r"name: "),
         ('language = "en"', 'language = "fr"', r"language: "),
         ('language = "en"', 'language = "en"\nlabels = ["one"]', r"labels: "),
