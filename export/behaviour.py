@@ -13,6 +13,7 @@ from itertools import pairwise
 from pydantic import BaseModel
 
 from export.behaviour_texts import TEMPLATES, Domain, Templates
+from export.behaviour_unseen import UNSEEN
 from export.evaluate_sentiment import predict
 from export.metrics import Array
 from export.scoring import OpenBundle
@@ -99,11 +100,12 @@ class BehaviourReport(BaseModel, frozen=True):
 
 def cases(language: Language, seed: int = SEED) -> list[Case]:
     """The suite of a language; the same cases for the same seed."""
-    templates = TEMPLATES[language]
     found: list[Case] = []
-    for category, make in _CATEGORIES.items():
-        rng = Rng(f"{seed} {category}")
-        found += dict.fromkeys(Case(category, *parts) for parts in make(templates, rng))  # each once
+    for set_name, templates in (("", TEMPLATES[language]), ("unseen ", UNSEEN[language])):
+        for kind, make in _CATEGORIES.items():
+            category = set_name + kind
+            rng = Rng(f"{seed} {category}")
+            found += dict.fromkeys(Case(category, *parts) for parts in make(templates, rng))  # each once
     return found
 
 
