@@ -101,7 +101,7 @@ def _training(manifest: Manifest, metrics: dict[str, Any]) -> str:
         how = (
             f"{metrics['minutes']:.0f} minutes on {metrics['device']}, seed {metrics['seed']}, torch {metrics['torch']}"
         )
-        text += f"\nTrained in {how}{_start(metrics)}. The recipe is in `metrics.json`.\n"
+        text += f"\nTrained in {how}{_start(metrics)}{_teachers(metrics)}. The recipe is in `metrics.json`.\n"
     return text
 
 
@@ -112,6 +112,14 @@ def _start(metrics: dict[str, Any]) -> str:
         return ""
     device = f" on {before['device']}" if "device" in before else ""
     return f", from {before['name']} as trained in {before['minutes']:.0f} minutes{device}"
+
+
+def _teachers(metrics: dict[str, Any]) -> str:
+    """Whom the run learned from, beside the labels."""
+    taught = list(metrics.get("teachers") or [])
+    if taught and (metrics["recipe"].get("distillation") or {}).get("linear"):
+        taught.append("linear models over n-grams")
+    return f"; taught by {', '.join(taught)}" if taught else ""
 
 
 def _quality(manifest: Manifest) -> str:

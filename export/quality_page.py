@@ -40,6 +40,8 @@ that has one alike, so it promises nothing for domains that training did not see
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates that no training text
 was made with (`export/behaviour_texts.py`); their words do come in reviews, and negation is taught with words of reviews, too. Negations are pairs, plain and negated: both must be right. Orders, additions,
 names and typing errors ask for the right order, or for the same label. The examples are sentences that people try first.
+What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither those templates nor any answer
+of a model; it was run after the models had been chosen. Most of its words are known to training, its templates are not.
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and

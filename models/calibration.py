@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ FEWEST = 50  # dev texts of a source; fewer say nothing about a temperature
 
 @torch.no_grad()
 def final_logits(
-    model: Classifier, encoded: Sequence[IdArray], device: str = "cpu", max_tokens: int | None = None
+    model: Classifier,
+    encoded: Sequence[IdArray],
+    device: str = "cpu",
+    max_tokens: int | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Logits after each whole text, batched by length.
 
@@ -28,6 +32,7 @@ def final_logits(
         encoded: token ids of each text.
         device: where the model is.
         max_tokens: padded tokens of a batch; by default what keeps the device busy.
+        tell: is told after each batch what share of the tokens is done.
 
     Returns:
         (N, C); zeros for an empty text.
@@ -39,6 +44,7 @@ def final_logits(
     table = TokenTable([encoded[i] for i in some], device)
     most = int(table.lengths.max())
     order = np.argsort(table.lengths, kind="stable").tolist()
+    done = (np.cumsum(table.lengths[order]) / table.lengths.sum()).tolist()
     found: list[Tensor] = []
     start = 0
     while start < len(order):
@@ -48,6 +54,8 @@ def final_logits(
         input_ids, lengths, _ = table.batch(order[start:end], most, [False] * (end - start))
         found.append(model(input_ids, lengths, final_only=True)[0].float())
         start = end
+        if tell is not None:
+            tell(done[end - 1])
     out[[some[i] for i in order]] = torch.cat(found).cpu()
     return out
 

@@ -6,7 +6,8 @@ Source: Hinton et al. 2015 (arXiv:1503.02531); Tang et al. 2019 (arXiv:1903.1213
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from models.classifier import Classifier
 from models.corpora import Example, Language
 from models.data import IdArray, encode
 from models.linear_teacher import LinearTeacher, held_out_margins
-from models.loop import Run, TrainingError
+from models.loop import LOG_EVERY_S, Run, TrainingError
 from models.negation import NEGATION
 from models.recipe import DistillationSection
 from models.stacking import stack
@@ -146,9 +147,22 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
         way = tokenizer.to_str(), config.backward
         encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, texts, config.backward))
         with torch.autocast(run.device, torch.bfloat16):
-            logits = final_logits(module.to(run.device), encoded, run.device)
+            logits = final_logits(module.to(run.device), encoded, run.device, tell=_teller(run, name))
         total += torch.softmax(logits / config.temperature, dim=1)
     return total / len(run.teachers)
+
+
+def _teller(run: Run, name: str) -> Callable[[float], None]:
+    """Says every few seconds how far the asking is."""
+    last = time.monotonic()
+
+    def tell(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_EVERY_S:
+            last = time.monotonic()
+            run.say(f"{name} {share:6.1%}")
+
+    return tell
 
 
 def drawn_sentences(texts: Sequence[str], language: Language, most: int, seed: int) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,20 @@ def test_teachers_need_a_recipe_that_has_a_place_for_them(make_recipe: MakeRecip
     """Nothing is left out in silence."""
     with pytest.raises(TrainingError, match=r"no \[distillation\] section"):
         train(make_run(make_recipe(), teachers=(Path("anywhere"),)))
+
+
+def test_asking_says_how_far_it_is(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take many minutes."""
+    monkeypatch.setattr("models.distillation.LOG_EVERY_S", 0.0)
+    run = make_run(make_recipe(), teachers=teachers[:1])
+
+    teacher_probabilities(run, ["a text", "another, longer one"])
+
+    output = run.console.file
+    assert isinstance(output, StringIO)
+    assert re.search(r"forward +100\.0%", output.getvalue())
 
 
 def test_own_labels_keep_their_share() -> None:
