@@ -1,6 +1,7 @@
 """A second behavioural set, written without sight of the training templates.
 
-Its words and frames are not those of ``export/behaviour_texts.py``. The fields that it does not fill are empty.
+Its words and frames are not those of ``export/behaviour_texts.py``; most of its words train, none of its turned frames does. The fields
+that it does not fill are empty.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ ENGLISH_UNSEEN = Templates(
         ("The {thing} was truly {word}.", "The {thing} was not even remotely {word}."),
     ),
     indirect_negation=(
-        ("The {thing} is quite simply {word}.", "The {thing} is far from {word}."),
-        ("The {thing} was above all {word}.", "The {thing} was anything but {word}."),
-        ("The {thing} was the definition of {word}.", "The {thing} was the opposite of {word}."),
         ("If there is one thing the {thing} is, it's {word}.", "If there is one thing the {thing} isn't, it's {word}."),
         ("It's a fact that the {thing} is {word}.", "It's a myth that the {thing} is {word}."),
         ("I'd be the first to call the {thing} {word}.", "I'd be the last to call the {thing} {word}."),

@@ -11,6 +11,7 @@ import pytest
 
 from export.behaviour import Case, Labels, Rising, Same, cases, judge, mistyped
 from export.behaviour_texts import TEMPLATES
+from export.behaviour_unseen import UNSEEN
 from models.negation import WORDS, negation_examples
 from service.bundle import Language
 
@@ -20,6 +21,17 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 def frame(template: str) -> str:
     """A template without its slots, marks and letter case: what it has in common with others."""
     return re.sub(r"[^\w{}]+", " ", re.sub(r"\{\w+\}", "{}", template.lower())).strip()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_turned_template_of_the_unseen_set_trains(language: Language) -> None:
+    """Plain halves may: "The film was truly dull" is nobody's invention."""
+    templates = UNSEEN[language]
+    pairs = (*templates.negation, *templates.indirect_negation)
+    ours = [*(turned for _, turned in pairs), *templates.expectation_turned, *templates.contrast]
+    *_, keep, turn = WORDS[language]
+
+    assert not {frame(t) for t in ours} & {frame(t) for t in (*keep, *turn)}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -50,8 +62,9 @@ def test_no_word_in_a_slot_is_one_that_trains(language: Language) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_made_text_is_a_training_text(language: Language) -> None:
-    """Checked on the texts themselves; the examples that people try first may be."""
-    ours = {text for case in cases(language) if case.category != "examples" for text in case.texts}
+    """Checked on the texts themselves; the examples that people try first may be, and plain sentences of the unseen set."""
+    made = [case for case in cases(language) if "examples" not in case.category]
+    ours = {text for case in made for text in (case.texts[-1:] if case.category.startswith("unseen") else case.texts)}
 
     assert not ours & {text for text, _ in negation_examples(language, 20_000, seed=0)}
 
