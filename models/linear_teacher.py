@@ -7,10 +7,10 @@ Bigrams"); that such a model and a recurrent one make a better mean than either,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -18,6 +18,7 @@ from models.corpora import Language, fingerprint
 
 Margins = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Counts = Any  # SciPy's sparse matrix (N, features), as scikit-learn makes it
 
 # Words and marks, up to three; characters, up to four.
 UNITS = {
@@ -42,7 +43,7 @@ class LinearTeacher:
 
     def __init__(self, language: Language, texts: Sequence[str], labels: Labels, weights: Margins) -> None:
         self._vectorizer = CountVectorizer(binary=True, min_df=MIN_DOCUMENTS, dtype=np.float64, **UNITS[language])
-        counts: csr_matrix = self._vectorizer.fit_transform(texts)
+        counts: Counts = self._vectorizer.fit_transform(texts)
         weighted = counts.multiply(weights[:, None]).tocsr()
         seen = [1 + np.asarray(weighted[labels == label].sum(axis=0)).ravel() for label in (0, 1)]
         self._ratios = np.log(seen[1] / seen[1].sum()) - np.log(seen[0] / seen[0].sum())
@@ -54,7 +55,7 @@ class LinearTeacher:
         margins: Margins = self._model.decision_function(self._scaled(self._vectorizer.transform(texts)))
         return margins
 
-    def _scaled(self, counts: csr_matrix) -> csr_matrix:
+    def _scaled(self, counts: Counts) -> Counts:
         return counts.multiply(self._ratios).tocsr()
 
 

@@ -532,12 +532,14 @@ CHINESE = Texts(
                 "我们全家都{verb}{this}{thing}", "看到{part}我就很{feeling}", "大家都觉得{part}{word}", "没有人不{verb}{this}{thing}", "我不得不说{part}很{word}",
                 "用一个词形容{part}就是{word}", "我从没见过这么{word}的{thing}", "我不是{anti_verb}，是很{verb}",
                 "[我们都认为|一般认为|很多人认为]{part}[很|非常|]{word}", "[谁都看到|大家都发现了]{part}[很|]{word}",
+                "[任何人都|我一眼就]看得出来{part}[很|]{word}", "[可以肯定|毫不夸张地说]{part}{word}", "[无论如何|横看竖看|左看右看]{part}都{word}", "{part}[到哪儿都|样样|样样都]{word}", "我[相信|敢说|确信]{part}[很|会|]{word}",
             ),
             turn=(
                 "我[不|并不|不太|不怎么|从不|一点也不]{verb}{this}{thing}", "我[没觉得|没发现|看不出]{part}有多{word}", "{this}{thing}[没有|并没有|没|不会]让我{feeling}",
                 "我不会说{part}{word}", "没有人{verb}{this}{thing}", "我对{part}[不|并不|不是很]{feeling}", "到最后我没有{feeling}", "我一次也没有觉得{part}{word}",
                 "我看不出{part}{word}在哪里", "我找不到{part}的{merit}", "我没看到[任何|什么|所谓的]{merit}", "我没法{verb}{this}{thing}", "我不同意{part}{word}的说法",
                 "[我们都不认为|没人认为|很少有人认为|我并不认为]{part}[很|有多|]{word}", "[谁都没看到|没有谁发现]{part}[哪里|]{word}",
+                "[任何人都|我一点也]看不出来{part}[有多|]{word}", "[恐怕|确实|实在]难说{part}[有多|]{word}", "[无论如何|横看竖看|左看右看]{part}都不{word}", "{part}[到哪儿都不|样样都不|没有一样]{word}", "我[不敢说|不能说|说不出]{part}[很|有多|]{word}",
             ),
             keep_good=(
                 "下次还会[再来|选择{this}{thing}|光顾]", "买了不后悔", "我没什么不满意的", "我没有理由不给好评", "我找不到差评的理由", "我舍不得给低分", "我忍不住又来了一次", "{this}{thing}我给满分",
