@@ -106,12 +106,12 @@ def _training(manifest: Manifest, metrics: dict[str, Any]) -> str:
 
 
 def _start(metrics: dict[str, Any]) -> str:
-    """What the run began with, if it was a model."""
+    """What the run began with, if it was a model, and what that one began with."""
     before = metrics.get("started_from")
     if not before:
         return ""
     device = f" on {before['device']}" if "device" in before else ""
-    return f", from {before['name']} as trained in {before['minutes']:.0f} minutes{device}"
+    return f", from {before['name']} as trained in {before['minutes']:.0f} minutes{device}{_start(before)}"
 
 
 def _teachers(metrics: dict[str, Any]) -> str:

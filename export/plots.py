@@ -14,6 +14,7 @@ from export.sizes import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LEAST_RANGE = 0.02  # of an axis of quality, as a share of its largest value
 DPI = 110
 COLUMNS = 3
 
@@ -104,6 +105,10 @@ def plot_speed(path: Path, panels: Mapping[str, Sequence[Point]]) -> None:
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set(xlabel="µs a token, one core, one row", ylabel=title)
             axis.margins(y=0.15)
+            low, high = axis.get_ylim()
+            # What differs by less than this looks alike: an axis must not blow it up.
+            missing = max(0.0, LEAST_RANGE * max(abs(p.quality) for p in points) - (high - low))
+            axis.set_ylim(low - missing / 2, high + missing / 2)
         for axis in axes[len(panels) :]:
             axis.axis("off")
 

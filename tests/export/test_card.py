@@ -73,14 +73,14 @@ def test_a_card_names_the_start_and_the_teachers(folder: Path) -> None:
     """What a model knows from other models is said where its data is."""
     metrics = {
         "minutes": 76.2, "device": "cpu", "seed": 0, "torch": "2.13", "teachers": ["first", "other-seed"],
-        "started_from": {"name": "first", "minutes": 15, "device": "NVIDIA H100"},
+        "started_from": {"name": "second", "minutes": 8, "started_from": {"name": "first", "minutes": 15, "device": "NVIDIA H100"}},
         "recipe": {"distillation": {"linear": {"imdb": []}}},
     }  # fmt: skip
 
     card = model_card(load_manifest(folder), metrics, 3.7)
 
     assert (
-        "76 minutes on cpu, seed 0, torch 2.13, from first as trained in 15 minutes on NVIDIA H100; "
+        "76 minutes on cpu, seed 0, torch 2.13, from second as trained in 8 minutes, from first as trained in 15 minutes on NVIDIA H100; "
         "taught by first, other-seed, linear models over n-grams." in card
     )
 
