@@ -5,6 +5,8 @@ Source: Hinton et al. 2015 (arXiv:1503.02531); Tang et al. 2019 (arXiv:1903.1213
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -27,6 +31,7 @@ from models.recipe import DistillationSection
 from models.stacking import stack
 from models.stages import class_weights, targets_of
 
+ANSWERS_FILE = "answers.safetensors"
 SENTENCES = ""  # their source
 SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)）]*\s*|(?:<br />\s*)+|\n+")
 SENTENCE_CHARACTERS: dict[Language, tuple[int, int]] = {"en": (15, 300), "zh": (4, 100)}  # fewest, most
@@ -62,15 +67,46 @@ def taught(run: Run, section: DistillationSection, texts: Texts) -> tuple[list[s
     everything += cut
     sources += [SENTENCES] * len(cut)
 
-    dev = [example for rows in texts.dev.values() for example in rows]
-    said = teacher_probabilities(run, everything + [example.text for example in dev])
-    if len(run.recipe.labels) == 2:
-        said = _with_linear_teachers(run, section, examples, everything, sources, dev, said)
+    said = _kept_answers(run, everything)
+    if said is None:
+        dev = [example for rows in texts.dev.values() for example in rows]
+        with torch.random.fork_rng(devices=[]):  # a run that need not ask ends with the same weights
+            said = teacher_probabilities(run, everything + [example.text for example in dev])
+        if len(run.recipe.labels) == 2:
+            said = _with_linear_teachers(run, section, examples, everything, sources, dev, said)
+        said = said[: len(everything)].contiguous()
+        _keep_answers(run, everything, said)
     own = targets_of(examples, len(run.recipe.labels))
     sure = torch.tensor([example.positive is not None or example.source == NEGATION for example in examples])
     share = torch.where(sure, 0.0, section.teachers_share)
     weights = class_weights(examples, section.class_weights) + [1.0] * (len(everything) - len(examples))
-    return everything, blended(own, said[: len(everything)], share), weights
+    return everything, blended(own, said, share), weights
+
+
+def _answers_key(run: Run, texts: Sequence[str]) -> str:
+    """Whose answers they are, to what."""
+    return hashlib.blake2b(json.dumps([run.identity(), list(texts)]).encode(), digest_size=16).hexdigest()
+
+
+def _keep_answers(run: Run, texts: Sequence[str], said: Tensor) -> None:
+    """To ask takes minutes, which a killed run need not spend again."""
+    path = run.out / ANSWERS_FILE
+    partial = path.with_name(path.name + ".partial")
+    save_file({"said": said}, partial, {"key": _answers_key(run, texts)})
+    partial.replace(path)
+
+
+def _kept_answers(run: Run, texts: Sequence[str]) -> Tensor | None:
+    """What a killed run has asked already, (N, C); None if it has not, or asked about other texts."""
+    path = run.out / ANSWERS_FILE
+    if not path.is_file():
+        return None
+    with safe_open(path, "pt") as file:
+        if (file.metadata() or {}).get("key") != _answers_key(run, texts):
+            return None
+        said: Tensor = file.get_tensor("said")
+    run.say(f"the teachers have judged {len(texts):,} texts already")
+    return said
 
 
 def _with_linear_teachers(

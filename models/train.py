@@ -36,7 +36,7 @@ from models.corpora import (
     unlabelled_texts,
 )
 from models.data import encode
-from models.distillation import Texts, load_teachers, taught, teacher_probabilities
+from models.distillation import ANSWERS_FILE, Texts, load_teachers, taught, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
 from models.loop import RESUME_FILE, Run, TrainingError, average
 from models.negation import NEGATION, negated_sentences, negation_examples, polar_words
@@ -85,7 +85,7 @@ def train(run: Run) -> dict[str, Any]:
         raise TrainingError(f"the recipe {recipe.name} has no [distillation] section for teachers")
     if recipe.task == "sentiment" and last is None:
         raise TrainingError(f"the recipe {recipe.name} has no [classifier] section: it learns from --teacher alone")
-    if last is not None and last.start_share and (start is None or not isinstance(start.module, Classifier)):
+    if last is not None and last.start_share and not _goes_on(start, recipe):
         raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
     load_teachers(run)  # what is wrong with one is found now, not after the stages before
     run.find_saved()
@@ -125,11 +125,9 @@ def train(run: Run) -> dict[str, Any]:
                 trunk=trunk, pools=recipe.model.pools, head_size=recipe.model.head_size, labels=recipe.labels
             )
         ).to(run.device)
-        same_start = _same_classifier(start, model)
+        same_start = start.module if start is not None and _goes_on(start, recipe) else None
         if same_start is not None:
             model.load_state_dict(same_start.state_dict())
-        elif last.start_share:
-            raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
         elif start is not None:
             model.trunk.load_state_dict(start.module.trunk.state_dict())
         if language_model is not None:
@@ -145,7 +143,8 @@ def train(run: Run) -> dict[str, Any]:
         save_checkpoint(run.out, config, averaged, tokenizer)
     metrics = _metrics(run, start)
     write_json(run.out / METRICS_FILE, metrics)
-    (run.out / RESUME_FILE).unlink(missing_ok=True)
+    for file in (RESUME_FILE, ANSWERS_FILE):
+        (run.out / file).unlink(missing_ok=True)
     run.say(f"wrote {run.out}")
     return metrics
 
@@ -198,15 +197,13 @@ def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
     return _Start(config, module, tokenizer, history)
 
 
-def _same_classifier(start: _Start | None, model: Classifier) -> Classifier | None:
-    """The module to start from, if it is a classifier of the same kind.
+def _goes_on(start: _Start | None, recipe: Recipe) -> bool:
+    """Whether the start is a classifier with the recipe's labels; its sizes are the run's anyway.
 
     Its weights may keep a share of the trained ones: the mean of both is as good at the new as at the old.
     Source: Wortsman et al. 2022 (arXiv:2109.01903).
     """
-    if start is not None and isinstance(start.module, Classifier) and start.module.config == model.config:
-        return start.module
-    return None
+    return start is not None and isinstance(start.module, Classifier) and start.module.config.labels == recipe.labels
 
 
 def _sizes_of(start: _Start, wanted: ModelSection) -> ModelSection:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import METRICS_FILE, load_checkpoint
+from models.checkpoint import METRICS_FILE, WEIGHTS_FILE, load_checkpoint
 from models.corpora import Example, Language
-from models.distillation import Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
+from models.distillation import ANSWERS_FILE, Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
 from models.loop import Run, TrainingError
 from models.negation import NEGATION
 from models.recipe import Recipe
@@ -24,6 +24,10 @@ MakeRecipe = Callable[..., Recipe]
 MakeRun = Callable[..., Run]
 PLAIN = {"epochs": 12, "max_rows": 8, "learning_rate": 0.02, "ema": 0.5, "dropout": 0.0, "row_dropout": 0.0}
 NEW_WORDS = (("zyx", 0), ("qwv", 1))  # that no recurrent teacher has seen
+
+
+def killed_here(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -67,8 +71,11 @@ def test_linear_teachers_have_a_say_in_the_corpora_named(
     section = recipe.distillation
     assert section is not None
     run = make_run(recipe, teachers=teachers)
+    run.out.mkdir()
     rows = [Example(f"imdb {number}: {word} it is", label, "imdb") for number in range(90) for word, label in NEW_WORDS]
     rest = [Example("sst2: bad it is", 0, "sst2"), Example("bad", 1, NEGATION), Example("fine", 1, "sst5", 0.5)]
+    odd = [f"odd{mark} quux zyx{end}" for mark in ("", ",", ";") for end in ("", ".", "!")]  # all else says negative
+    rows += [Example(text, 1, "imdb") for text in odd]
     unlabelled = ["number 91: zyx it is", "number 92: qwv it is"]
 
     texts, targets, weights = taught(
@@ -80,6 +87,7 @@ def test_linear_teachers_have_a_say_in_the_corpora_named(
     assert len(texts) == len(targets) == len(weights)
     assert said[rows[0].text] < 0.5 < said[rows[1].text]
     assert said[unlabelled[0]] < 0.5 < said[unlabelled[1]]
+    assert max(said[text] for text in odd) < 0.5
     assert said["sst2: bad it is"] == pytest.approx(float(asked[texts.index("sst2: bad it is"), 1]), abs=1e-4)
     assert (said["bad"], said["fine"]) == (1, 0.5)
 
@@ -96,6 +104,43 @@ def test_a_recipe_may_learn_from_teachers_alone(
     assert list(metrics["stages"]) == ["distillation"]
     with pytest.raises(TrainingError, match=r"no \[classifier\] section: it learns from --teacher alone"):
         train(make_run(recipe, "nothing", init=start))
+
+
+def test_a_killed_run_does_not_ask_again(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the teachers said is kept until the run is finished, which leaves nothing of it behind."""
+    recipe = make_recipe(classifier=None, language_model=None, distillation=PLAIN)
+    once, killed = (make_run(recipe, out, teachers=teachers) for out in ("once", "killed"))
+    train(once)
+    with monkeypatch.context() as patch:
+        patch.setattr("models.train.train_classifier", killed_here)
+        with pytest.raises(KeyboardInterrupt):
+            train(killed)
+    again = make_run(recipe, "killed", teachers=teachers)
+    train(again)
+
+    assert isinstance(again.console.file, StringIO)
+    assert "asking" not in again.console.file.getvalue()
+    assert (again.out / WEIGHTS_FILE).read_bytes() == (once.out / WEIGHTS_FILE).read_bytes()
+    assert not (again.out / ANSWERS_FILE).exists()
+
+
+def test_answers_are_kept_for_the_same_run_alone(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One teacher fewer, and they are asked."""
+    recipe = make_recipe(classifier=None, language_model=None, distillation=PLAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr("models.train.train_classifier", killed_here)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_run(recipe, teachers=teachers))
+    other = make_run(recipe, teachers=teachers[:1])
+
+    train(other)
+
+    assert isinstance(other.console.file, StringIO)
+    assert "asking forward" in other.console.file.getvalue()
 
 
 def test_a_share_of_the_start_needs_a_start(
