@@ -31,13 +31,13 @@ class Templates:
         indirect_negation: the same with a turn that no "not" beside the word announces.
         expectation_turned: sentences that turn the word's polarity: someone expected it and was wrong.
         contrast: sentences in which the word behind "but" decides.
+        examples: sentences with their label, 1 positive, that people try first. Some are like training templates.
         intensity: (weaker, stronger).
         invariant: sentences whose label no addition, name or typo may change.
         additions: sentences that say nothing of quality.
         named: sentences with a {name}.
         names: what stands there.
         typos: pairs of what is often written for each other.
-        examples: sentences with their label, 1 positive, that people try first. Some are like training templates.
     """
 
     domains: tuple[Domain, ...]
@@ -45,13 +45,13 @@ class Templates:
     indirect_negation: tuple[tuple[str, str], ...]
     expectation_turned: tuple[str, ...]
     contrast: tuple[str, ...]
-    intensity: tuple[tuple[str, str], ...]
-    invariant: tuple[str, ...]
-    additions: tuple[str, ...]
-    named: tuple[str, ...]
-    names: tuple[str, ...]
-    typos: tuple[tuple[str, str], ...]
     examples: tuple[tuple[str, int], ...]
+    intensity: tuple[tuple[str, str], ...] = ()
+    invariant: tuple[str, ...] = ()
+    additions: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    typos: tuple[tuple[str, str], ...] = ()
 
 
 ENGLISH = Templates(

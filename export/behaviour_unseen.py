@@ -1,7 +1,6 @@
 """A second behavioural set, written without sight of the training templates.
 
-Its words and frames are not those of ``export/behaviour_texts.py``; most of its words train, none of its turned frames does. The fields
-that it does not fill are empty.
+Its words and frames are not those of ``export/behaviour_texts.py``; most of its words train, none of its turned frames does.
 """
 
 from __future__ import annotations
@@ -67,12 +66,6 @@ ENGLISH_UNSEEN = Templates(
         "Rumor has it that the {thing} is {opposite}, yet everyone in our family found the {thing} {word}.",
         "A {opposite} {thing}? Maybe to other people, but to me a very {word} one.",
     ),
-    intensity=(),
-    invariant=(),
-    additions=(),
-    named=(),
-    names=(),
-    typos=(),
     examples=(
         ("not too shabby", 1), ("You can't go wrong with this one", 1), ("I have nothing to complain about", 1), ("It didn't disappoint", 1),
         ("I wouldn't change a thing", 1), ("You won't regret it", 1), ("I wouldn't hesitate to go back", 1), ("Never a dull moment", 1),
@@ -139,12 +132,6 @@ CHINESE_UNSEEN = Templates(
         "别的{thing}可能{opposite}，可是这次的{thing}真的很{word}。",
         "起初以为{thing}{opposite}，然而后来发现真的很{word}。",
     ),
-    intensity=(),
-    invariant=(),
-    additions=(),
-    named=(),
-    names=(),
-    typos=(),
     examples=(
         ("没白跑一趟", 1), ("挑不出毛病", 1), ("没让我失望", 1), ("一点也不后悔买了它", 1), ("价格不贵，味道也不差", 1), ("不虚此行", 1),
         ("闭着眼买都不会踩雷", 1), ("怎么看都看不腻", 1), ("没有下次了", 0), ("不值这个价", 0), ("实在不敢恭维", 0), ("好不到哪里去", 0),

@@ -14,7 +14,7 @@ from export.sizes import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEAST_RANGE = 0.02  # of an axis of quality, as a share of its largest value
+LEAST_RANGE = 0.02  # of an axis of quality, as a share of its upper end
 DPI = 110
 COLUMNS = 3
 
@@ -105,12 +105,15 @@ def plot_speed(path: Path, panels: Mapping[str, Sequence[Point]]) -> None:
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set(xlabel="µs a token, one core, one row", ylabel=title)
             axis.margins(y=0.15)
-            low, high = axis.get_ylim()
-            # What differs by less than this looks alike: an axis must not blow it up.
-            missing = max(0.0, LEAST_RANGE * max(abs(p.quality) for p in points) - (high - low))
-            axis.set_ylim(low - missing / 2, high + missing / 2)
+            axis.set_ylim(*wide_enough(*axis.get_ylim()))
         for axis in axes[len(panels) :]:
             axis.axis("off")
+
+
+def wide_enough(low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis around the same middle: differences that are next to nothing are not blown up."""
+    missing = max(0.0, LEAST_RANGE * high - (high - low))
+    return low - missing / 2, high + missing / 2
 
 
 def _with_curves(sets: Sequence[SetResult]) -> Iterator[tuple[SetResult, SetCurves]]:

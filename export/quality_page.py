@@ -40,8 +40,9 @@ that has one alike, so it promises nothing for domains that training did not see
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates that no training text
 was made with (`export/behaviour_texts.py`); their words do come in reviews, and negation is taught with words of reviews, too. Negations are pairs, plain and negated: both must be right. Orders, additions,
 names and typing errors ask for the right order, or for the same label. The examples are sentences that people try first.
-What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither those templates nor any answer
-of a model; it was run after the models had been chosen. Most of its words are known to training, its templates are not.
+What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
+of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
+([decision 0011](decisions/0011-linear-teachers.md)).
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and

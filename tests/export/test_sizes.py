@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.evaluate import Report, recipe_fingerprint
-from export.plots import plot_speed
+from export.plots import plot_speed, wide_enough
 from export.sizes import mean_score, rank_by_dev, seed_table, shared_titles, size_sections, size_table, speed_panels
 
 
@@ -93,6 +93,14 @@ def test_one_panel_shows_every_bundle_of_a_kind(tmp_path: Path) -> None:
     ]
     plot_speed(tmp_path / "speed.png", {title: points})
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("given", "drawn"), [((319.6, 319.9), (316.551, 322.949)), ((0.865, 0.89), (0.865, 0.89))])
+def test_a_difference_of_next_to_nothing_is_drawn_as_such(
+    given: tuple[float, float], drawn: tuple[float, float]
+) -> None:
+    """An axis spans at least 2 % of what it shows; one that spans more stays as it is."""
+    assert wide_enough(*given) == pytest.approx(drawn)
 
 
 def test_the_page_says_where_the_shipped_bundle_stands_by_dev() -> None:
