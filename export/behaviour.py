@@ -6,6 +6,7 @@ Source: the kinds of test are those of CheckList, Ribeiro et al. 2020 (arXiv:200
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,7 @@ FAILURES_KEPT = 8  # of each category, as examples
 SEED = 1
 
 Rng = random.Random
+_MARKS = re.compile(r"[.,:，。]")
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,19 @@ def _examples(templates: Templates, _: Rng) -> Iterator[Parts]:
         yield (text,), Labels((label,))
 
 
+def _implied(templates: Templates, _: Rng) -> Iterator[Parts]:
+    for pair in templates.implied:
+        yield pair, Labels((POSITIVE, NEGATIVE))
+
+
+def _unmarked(templates: Templates, rng: Rng) -> Iterator[Parts]:
+    """With its marks, without the last, and without any."""
+    for template in templates.invariant:
+        for i in range(CASES_PER_TEMPLATE):
+            text = _fill(template, _draw(templates, rng, i % 2))
+            yield (text, text.rstrip(".。"), " ".join(_MARKS.sub(" ", text).split())), Same()
+
+
 _CATEGORIES: dict[str, Maker] = {
     "negation": _pairs(lambda t: t.negation, (POSITIVE,)),
     "negated negative": _pairs(lambda t: t.negation, (NEGATIVE,)),
@@ -255,5 +270,7 @@ _CATEGORIES: dict[str, Maker] = {
     "neutral additions": _additions,
     "names": _names,
     "typos": _typos,
+    "marks left out": _unmarked,
     "examples": _examples,
+    "implied": _implied,
 }

@@ -94,10 +94,10 @@ SENTIMENT: dict[str, Corpus] = {
             {"train": "semeval2017_4a/train.jsonl.gz", "test": "semeval2017_4a/test.jsonl.gz"}, labels={0: 0, 2: 1},
             citation="Rosenthal et al. 2017",
         ),
-        # What people called neutral: neither class.
+        # Other people's tweets: none trains, so that they choose and calibrate.
         Corpus(
-            "semeval_neutral", "en", "not stated (repo: MIT); Twitter terms apply", "cbaziotis/datastories-semeval2017-task4",
-            {"train": "semeval2017_4a/train.jsonl.gz"}, labels={1: 1}, positive={1: 0.5}, citation="Rosenthal et al. 2017",
+            "sentiment140", "en", NOT_STATED, "RexZhang4321/Twitter-Sentiment-Classification", {"dev": "sentiment140_manual/test.jsonl.gz"},
+            citation="Go et al. 2009",
         ),
         Corpus(
             "cr", "en", "not stated (repo: MIT)", "harvardnlp/sent-conv-torch", {"test": "cr_customer_reviews/all.jsonl.gz"},
@@ -310,7 +310,8 @@ def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], 
             held_out[corpus.language] = held_out_fingerprints(data, corpus.language)
         rows = [e for e in labelled(data, name, "train") if fingerprint(e.text) not in held_out[corpus.language]]
         examples += rows
-        used.append(_use(corpus, len(rows)))
+        if file_of(corpus, "train") is not None:
+            used.append(_use(corpus, len(rows)))
     return examples, used
 
 

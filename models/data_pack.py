@@ -80,14 +80,13 @@ def pack_contents(recipes: Sequence[Recipe], data: Path) -> dict[str, bytes]:
     """File name -> content, in the layout of the corpora folder, unpacked and slimmed."""
     contents: dict[str, bytes] = {}
     languages: set[Language] = set()
-    for name in dict.fromkeys(name for recipe in recipes for name in recipe.data.sentiment):
-        languages.add(SENTIMENT[name].language)
-        for file, lines in _labelled_files(data, name).items():
-            contents[file] = contents.get(file, b"") + lines  # some corpora are rows of one file
     for recipe in recipes:
+        for name in recipe.data.sentiment:
+            languages.add(recipe.language)
+            contents |= _labelled_files(data, name)
         for name in recipe.data.text:
-            text = OPEN_TEXT[name]
-            contents[f"{text.folder}/train.txt"] = _lines(data, text, "train")
+            corpus = OPEN_TEXT[name]
+            contents[f"{corpus.folder}/train.txt"] = _lines(data, corpus, "train")
         if recipe.data.closed is not None:
             corpus = CLOSED_TEXT[recipe.data.closed]
             contents |= {f"{corpus.folder}/{part}.txt": _lines(data, corpus, part) for part in CLOSED_PARTS}

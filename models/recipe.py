@@ -56,6 +56,12 @@ class DataSection(Section):
     )
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
+    unmarked_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Texts that lose their final marks, or all, before a classifier reads them.",
+    )
 
 
 class LanguageModelSection(Section):

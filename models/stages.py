@@ -17,6 +17,7 @@ from models.corpora import CorpusError, Example
 from models.data import IdArray, TokenTable, bucketed_batches, encode, shuffled_stream, stream_batches
 from models.language_model import LanguageModel, fused_cross_entropy
 from models.loop import Run, Schedule, Stage
+from models.marks import as_typed
 from models.recipe import ClassifierSection, LanguageModelSection
 from models.tokenizer import END_ID, START_ID
 from models.trunk import Dropouts
@@ -153,13 +154,14 @@ class Lessons:
 def lessons_of(
     run: Run, tokenizer: Tokenizer, texts: Sequence[str], targets: Tensor, weights: Sequence[float]
 ) -> Lessons:
-    """Encode texts as the recipe's model reads them; those without a single token are left out.
+    """Encode texts as people may type them and the recipe's model reads them; those without a single token are left out.
 
     Raises:
         CorpusError: no text has a token.
     """
     run.say(f"encoding {len(texts):,} texts")
-    encoded = encode(tokenizer, texts, run.recipe.model.backward)
+    typed = as_typed(texts, run.recipe.data.unmarked_share, run.seed)
+    encoded = encode(tokenizer, typed, run.recipe.model.backward)
     kept = [i for i, ids in enumerate(encoded) if len(ids)]
     if not kept:
         raise CorpusError("no labelled text with a token in it")

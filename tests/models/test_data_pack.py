@@ -23,9 +23,8 @@ PLENTY = 40_000_000
 
 
 def full_recipe(make_recipe: MakeRecipe) -> Recipe:
-    """Labelled, unlabelled and running text; two corpora that are rows of one file."""
-    data = {"sentiment": ["sst2", "amazon_mds", "semeval", "semeval_neutral"], "unlabelled": ["imdb/unsup.jsonl.gz"]}
-    data |= {"text": ["masc", "tatoeba_en"]}
+    """Labelled, unlabelled and running text."""
+    data = {"sentiment": ["sst2", "amazon_mds"], "unlabelled": ["imdb/unsup.jsonl.gz"], "text": ["masc", "tatoeba_en"]}
     return make_recipe(data=data)
 
 
