@@ -1,6 +1,6 @@
 """Templated negation: short texts in which a word or a turn of phrase decides the verdict, mixed into a classifier's training texts.
 
-Words and frames are in ``negation_texts.py``. The behavioural suite in ``export/behaviour.py`` tests with other frames and other words.
+Words and frames are in ``negation_texts.py`` and ``opinions/``. The behavioural suite in ``export/behaviour.py`` tests with other frames and other words.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from models.tokenizer import Language
 
 NEGATION = "negation templates"  # the source of these texts
 # How often each kind of frame is drawn.
-WEIGHTS = {"clause": 5, "personal": 3, "fragment": 3, "indirect": 5, "expectation": 5, "contrast": 4}
+WEIGHTS = {
+    "clause": 5, "personal": 3, "fragment": 3, "indirect": 5, "expectation": 5, "contrast": 4, "manner": 8, "implied": 6,
+}  # fmt: skip
 # Share of the frames that turn polarity. Fewer than half: in those that keep it, what was said or feared often has words of the other polarity.
 TURNED = 0.36
 # What comes after these is an adjective most of the time; adverbs and negations are none.
@@ -232,7 +234,7 @@ class _Writer:
         if name == "clause":
             return self.framed(self.texts.kinds["clause"], polarity)
         if name == "verdict":
-            return self.framed(self.texts.kinds[self.rng.choice(("clause", "clause", "personal"))], polarity)
+            return self.framed(self.texts.kinds[self.rng.choice(("clause", "clause", "personal", "implied"))], polarity)
         words = [word for word in self._words(name, polarity) if word not in self.used] or self._words(name, polarity)
         word = self.last[f"{name}{polarity}"] = self.rng.choice(words)
         self.used.add(word)

@@ -1,6 +1,6 @@
 """What templated negation is made from: words that fit together, and frames that keep or turn their polarity.
 
-A frame is lower-case text without its final mark. ``[a|b|]`` is a choice. Its slots:
+More frames are in ``opinions/``. A frame is lower-case text without its final mark. ``[a|b|]`` is a choice. Its slots:
 
 - ``{word}``, ``{verb}``, ``{verbed}``, ``{feeling}``, ``{merit}``, ``{comparative}``: a word with the frame's polarity;
   with ``anti_`` before the name, one with the other polarity. No word stands twice in a text.
@@ -13,8 +13,10 @@ A frame is lower-case text without its final mark. ``[a|b|]`` is a choice. Its s
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from models.tokenizer import Language
 
@@ -630,4 +632,17 @@ CHINESE = Texts(
     marks=("", "。", "。", "！", "！！", "～"),
 )  # fmt: skip
 
-TEXTS: Mapping[Language, Texts] = {"en": ENGLISH, "zh": CHINESE}
+
+def _with_opinions(texts: Texts, language: Language) -> Texts:
+    """With the kinds "implied", whose verdict a fact gives, and "manner", ways of saying that a thing is so or is not."""
+    path = Path(__file__).with_name("opinions") / f"{language}.toml"
+    found = tomllib.loads(path.read_text(encoding="utf-8"))
+    good, bad = zip(*found["implied"], strict=True)
+    more = {"implied": Frames(keep_good=good, keep_bad=bad), "manner": Frames(tuple(found["keep"]), tuple(found["turn"]))}
+    return replace(texts, kinds={**texts.kinds, **more})
+
+
+TEXTS: Mapping[Language, Texts] = {
+    "en": _with_opinions(ENGLISH, "en"),
+    "zh": _with_opinions(CHINESE, "zh"),
+}
