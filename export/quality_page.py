@@ -39,10 +39,11 @@ that has one alike, so it promises nothing for domains that training did not see
 
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates that no training text
 was made with (`export/behaviour_texts.py`); their words do come in reviews, and negation is taught with words of reviews, too. Negations are pairs, plain and negated: both must be right. Orders, additions,
-names and typing errors ask for the right order, or for the same label. The examples are sentences that people try first.
+names, typing errors and marks left out ask for the right order, or for the same label. The examples are sentences that people try first.
 What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
-([decision 0011](decisions/0011-linear-teachers.md)).
+([decision 0011](decisions/0011-linear-teachers.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
+author and the one of the opinions that train (`models/opinions/`) knew nothing of each other.
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and

@@ -638,7 +638,10 @@ def _with_opinions(texts: Texts, language: Language) -> Texts:
     path = Path(__file__).with_name("opinions") / f"{language}.toml"
     found = tomllib.loads(path.read_text(encoding="utf-8"))
     good, bad = zip(*found["implied"], strict=True)
-    more = {"implied": Frames(keep_good=good, keep_bad=bad), "manner": Frames(tuple(found["keep"]), tuple(found["turn"]))}
+    more = {
+        "implied": Frames(keep_good=good, keep_bad=bad),
+        "manner": Frames(tuple(found["keep"]), tuple(found["turn"])),
+    }
     return replace(texts, kinds={**texts.kinds, **more})
 
 

@@ -182,6 +182,24 @@ def test_a_backward_reader_sees_a_text_from_its_end(
     )  # asked in bfloat16
 
 
+def test_a_student_reads_texts_as_people_type_them(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """Some lose their marks, whatever the recipe's share says; what they should answer stays."""
+    texts, targets = ["It was fine, I think."] * 20, torch.tensor([[0.2, 0.8]] * 20)
+    _, _, tokenizer = load_checkpoint(teachers[0])
+    lengths = {}
+    for share in (0.0, 0.5):
+        run = make_run(make_recipe(data={"unmarked_share": share}))
+        lessons = lessons_of(run, tokenizer, texts, targets, [1.0] * 20)
+        lengths[share] = [len(ids) for ids in lessons.encoded]
+        assert torch.equal(lessons.targets, targets)
+
+    whole = lengths[0.0][0]
+    assert set(lengths[0.0]) == {whole}
+    assert {whole, whole - 1, whole - 2} == set(lengths[0.5])  # both marks, or the last
+
+
 def test_teachers_of_another_kind_are_refused(
     make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
 ) -> None:

@@ -159,7 +159,9 @@ def test_no_word_of_the_behavioural_suite_stands_in_a_frame(language: Language) 
     texts = TEXTS[language]
     *_, keep, turn = WORDS[language]
     implied = "\n".join(texts.kinds["implied"].keep_good + texts.kinds["implied"].keep_bad)
-    frames = "\n".join({*keep, *turn, *texts.before, *texts.after}.difference(_expanded(texts, tuple(implied.split("\n")))))
+    frames = "\n".join(
+        {*keep, *turn, *texts.before, *texts.after}.difference(_expanded(texts, tuple(implied.split("\n"))))
+    )
     edge = r"\b" if language == "en" else ""
 
     for domain in TEMPLATES[language].domains:
