@@ -264,10 +264,10 @@ class Completer:
         if prompts * options.best_of > limits.max_choices:
             detail = f"{prompts} prompts x {options.best_of} completions, the limit is {limits.max_choices}"
             errors.append(FieldError("/prompt", "too_many", detail))
-        for token in options.sampling.logit_bias:
-            if not 0 <= token < vocab_size:
-                detail = f"token id {token} is outside the vocabulary, 0 to {vocab_size - 1}"
-                errors.append(FieldError("/logit_bias", "out_of_range", detail))
+        wrong = next((token for token in options.sampling.logit_bias if not 0 <= token < vocab_size), None)
+        if wrong is not None:
+            detail = f"token id {wrong} is outside the vocabulary, 0 to {vocab_size - 1}"
+            errors.append(FieldError("/logit_bias", "out_of_range", detail))
         if errors:
             raise InvalidRequestError.of(*errors)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -43,6 +43,7 @@ STATUS: Mapping[type[ServiceError], int] = {
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_RETRY_AFTER_S = 60.0
+MAX_ERRORS = 100  # wrong fields that an answer names: a small body can have a million of them
 MAX_POINTER_KEY = 80  # characters of a caller's own key that a pointer repeats
 OPENAI_PREFIXES = ("/v1/completions", "/v1/models")
 INTERNAL_DETAIL = "An unexpected error happened. It has been logged under this request's id."
@@ -84,6 +85,9 @@ def json_pointer(parts: tuple[int | str, ...]) -> str:
 
 def from_validation_error(error: ValidationError, body: bytes) -> ServiceError:
     """What pydantic found wrong in ``body``, in our words and without the caller's input."""
+    if error.error_count() > MAX_ERRORS:
+        detail = f"{error.error_count()} fields are wrong, too many to name"
+        return InvalidRequestError.of(FieldError("", "invalid_value", detail))
     found = error.errors(include_url=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         surrogates = lone_surrogates(body)
@@ -107,23 +111,44 @@ def _own_code(pydantic_type: str) -> str:
 
 
 def lone_surrogates(body: bytes) -> list[FieldError]:
-    r"""Fields whose JSON escapes write half a character (``"\ud800"``); empty where the JSON is wrong in another way."""
+    r"""Fields whose JSON escapes write half a character (``"\ud800"``), at most ``MAX_ERRORS`` of them.
+
+    Empty where the JSON is wrong in another way.
+    """
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return []
+    detail = "holds a lone surrogate, which is half a character and not valid Unicode text"
     found: list[FieldError] = []
-    waiting: list[tuple[tuple[int | str, ...], Any]] = [((), value)]
-    while waiting:
-        place, part = waiting.pop()
-        if isinstance(part, str) and not part.isascii() and any("\ud800" <= char <= "\udfff" for char in part):
-            detail = "holds a lone surrogate, which is half a character and not valid Unicode text"
-            found.append(FieldError(json_pointer(place), "lone_surrogate", detail))
-        elif isinstance(part, list):
-            waiting.extend(((*place, index), item) for index, item in enumerate(part))
-        elif isinstance(part, dict):
-            waiting.extend(((*place, key), item) for key, item in part.items())
-    return sorted(found, key=lambda error: error.pointer)
+    place: list[int | str] = []
+    inside = [_members([value])]  # from the outermost list or object, which is not the body's, to the innermost
+    while inside:
+        for key, part in inside[-1]:
+            if isinstance(part, str) and not _is_unicode(part):
+                found.append(FieldError(json_pointer((*place, key)[1:]), "lone_surrogate", detail))
+                if len(found) == MAX_ERRORS:
+                    return found
+            elif part and isinstance(part, list | dict):
+                place.append(key)
+                inside.append(_members(part))
+                break
+        else:
+            inside.pop()
+            del place[-1:]
+    return found
+
+
+def _members(holder: list[Any] | dict[str, Any]) -> Iterator[tuple[int | str, Any]]:
+    return iter(enumerate(holder) if isinstance(holder, list) else holder.items())
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def retry_headers(retry_after_s: float) -> dict[str, str]:

@@ -29,11 +29,13 @@ def _one_error(message: str) -> WrapValidator:
 
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 Stop = Annotated[
-    StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)],
+    StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS, fail_fast=True)],
     _one_error(f"a string or up to {MAX_STOP_STRINGS} strings, each of 1 to {MAX_STOP_CHARACTERS} characters"),
 ]
+# The first wrong item says it all: an error for each of a million would take seconds and gigabytes.
+TokenIds = Annotated[list[int], Field(fail_fast=True)]
 Prompt = Annotated[
-    str | list[str] | list[int] | list[list[int]],
+    str | Annotated[list[str], Field(fail_fast=True)] | TokenIds | Annotated[list[TokenIds], Field(fail_fast=True)],
     _one_error("a string, a list of strings, a list of token ids, or a list of such lists"),
 ]
 

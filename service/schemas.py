@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,7 +18,9 @@ class SentimentRequest(Request):
     """One text or several."""
 
     text: str | None = Field(default=None, description="One text.", examples=["This movie is not good"])
-    texts: list[str] | None = Field(default=None, description="Several texts, in any mix of languages.")
+    texts: Annotated[list[str], Field(fail_fast=True)] | None = Field(
+        default=None, description="Several texts, in any mix of languages."
+    )
     model: str | None = Field(
         default=None,
         description="`name` or `name@version`. Without it the script of each text decides.",

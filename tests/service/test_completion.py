@@ -451,6 +451,7 @@ async def test_one_failing_choice_ends_a_stream_of_several(
         ({"best_of": 2, "stream": True}, "/best_of", "not_with_stream"),
         ({"stream_options": {"include_usage": True}}, "/stream_options", "only_with_stream"),
         ({"logit_bias": {10**6: 1.0}}, "/logit_bias", "out_of_range"),
+        ({"logit_bias": {10**6 + i: 1.0 for i in range(9)}}, "/logit_bias", "out_of_range"),
     ],
 )
 async def test_bad_requests_are_named(

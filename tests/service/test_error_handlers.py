@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.error_handlers import (
+    MAX_ERRORS,
     STATUS,
     error_response,
     from_validation_error,
@@ -28,6 +29,7 @@ from service.errors import (
     ServiceError,
     UnknownModelError,
 )
+from service.openai_schemas import CompletionRequest
 from service.schemas import SentimentRequest
 
 SECRET = "my private text"
@@ -223,6 +225,36 @@ def test_an_unknown_error_is_logged_once_and_answered_with_a_fixed_text(caplog: 
 def test_whole_characters_are_never_called_surrogates(value: object) -> None:
     """Emoji are pairs of escapes, and right."""
     assert lone_surrogates(json.dumps(value).encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (SentimentRequest, b'{"texts": [%s]}' % b",".join([b"1"] * 5000)),
+        (SentimentRequest, b'{"text": "a", %s}' % b",".join(b'"x%d": 1' % i for i in range(5000))),
+        (SentimentRequest, b'{"texts": [%s]}' % b",".join([rb'"\ud800"'] * 5000)),
+        (CompletionRequest, b'{"model": "a", "prompt": [%s]}' % b",".join([b"1.5"] * 5000)),
+        (CompletionRequest, b'{"model": "a", "prompt": [%s]}' % b",".join([b'["a"]'] * 5000)),
+        (
+            CompletionRequest,
+            b'{"model": "a", "prompt": "b", "logit_bias": {%s}}' % b",".join(b'"x%d": 1' % i for i in range(5000)),
+        ),
+    ],
+)
+def test_a_body_with_thousands_of_mistakes_gets_a_short_answer(model: type[BaseModel], body: bytes) -> None:
+    """Writing down a million mistakes of one small body would stop the service for seconds and take gigabytes."""
+    error = refusal(body, model)
+
+    assert isinstance(error, InvalidRequestError)
+    assert 1 <= len(error.errors) <= MAX_ERRORS
+
+
+def test_validation_stops_at_the_first_wrong_item_of_a_list() -> None:
+    """Not only the answer is short: the mistakes behind the first are not even looked for."""
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(SentimentRequest).validate_json(b'{"texts": ["a", 1, 2, 3]}')
+
+    assert [item["loc"] for item in caught.value.errors()] == [("texts", 1)]
 
 
 def test_a_long_key_is_cut_in_the_pointer() -> None:
