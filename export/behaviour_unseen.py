@@ -1,7 +1,7 @@
 """A second behavioural set, written without sight of the training templates.
 
 Its words and frames are not those of ``export/behaviour_texts.py``; most of its words train, none of its turned frames does. Its
-``implied`` pairs are by another author, who had seen no opinions of ``models/opinion_texts.py``, as their author had not seen these.
+``implied`` pairs are by another author, who had not seen ``models/opinions/``, whose authors had not seen these.
 """
 
 from __future__ import annotations

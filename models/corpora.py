@@ -13,7 +13,7 @@ import json
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -300,7 +300,7 @@ def held_out_fingerprints(data: Path, language: Language) -> set[str]:
 
 
 def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], list[DataUse]]:
-    """Training rows of the named corpora, without any text that some dev or test part holds, and what was used."""
+    """Training rows of the named corpora and what was used; without any text that some dev or test part holds, or its counterpart."""
     examples: list[Example] = []
     used: list[DataUse] = []
     held_out: dict[Language, set[str]] = {}
@@ -308,7 +308,15 @@ def training_examples(data: Path, names: Iterable[str]) -> tuple[list[Example], 
         corpus = SENTIMENT[name]
         if corpus.language not in held_out:
             held_out[corpus.language] = held_out_fingerprints(data, corpus.language)
-        rows = [e for e in labelled(data, name, "train") if fingerprint(e.text) not in held_out[corpus.language]]
+        out = held_out[corpus.language]
+        read = list(labelled_rows(data, name, "train"))
+        # A held-out text's counterpart, rewritten to the other label, says as much about it as a copy.
+        pairs = {row["pair"] for row, _ in read if "pair" in row and fingerprint(row["text"]) in out}
+        rows = [
+            Example(row["text"], label, name, corpus.positive.get(row["label"]))
+            for row, label in read
+            if fingerprint(row["text"]) not in out and row.get("pair") not in pairs
+        ]
         examples += rows
         if file_of(corpus, "train") is not None:
             used.append(_use(corpus, len(rows)))
@@ -327,9 +335,13 @@ def unlabelled_texts(data: Path, file: str, language: Language) -> list[str]:
         text = row.get("text")
         if not isinstance(text, str):
             raise CorpusError(f"{data / file}, line {number}: no 'text'")
-        if fingerprint(text) not in held_out:
-            texts.append(text)
-    return texts
+        texts.append(text)
+    return without(texts, held_out)
+
+
+def without(texts: Iterable[str], held_out: Set[str]) -> list[str]:
+    """The texts whose fingerprint is not in ``held_out``."""
+    return [text for text in texts if not held_out or fingerprint(text) not in held_out]
 
 
 def running_text(data: Path, name: str) -> tuple[list[str], DataUse]:

@@ -34,7 +34,7 @@ from models.corpora import (
 )
 from models.recipe import Recipe
 
-FIELDS = ("text", "label", "in_sst", "in_chnsenticorp")  # what the readers look at
+FIELDS = ("text", "label", "in_sst", "in_chnsenticorp", "pair")  # what the readers look at
 TRAINING_PARTS: tuple[Literal["train", "dev"], ...] = ("train", "dev")
 
 

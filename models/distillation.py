@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 from models.calibration import final_logits
 from models.checkpoint import CheckpointConfig, load_checkpoint
 from models.classifier import Classifier
-from models.corpora import Example, Language
+from models.corpora import Example, Language, without
 from models.data import IdArray, encode
 from models.linear_teacher import LinearTeacher, held_out_margins
 from models.loop import LOG_EVERY_S, Run, TrainingError
@@ -39,11 +39,15 @@ SENTENCE_CHARACTERS: dict[Language, tuple[int, int]] = {"en": (15, 300), "zh": (
 
 @dataclass(frozen=True)
 class Texts:
-    """What a classifier is trained on: labelled examples, unlabelled texts by their names, and dev examples by source."""
+    """What a classifier is trained on: labelled examples, unlabelled texts by their names, and dev examples by source.
+
+    No sentence with a ``held_out`` fingerprint is cut from them.
+    """
 
     labelled: Sequence[Example]
     unlabelled: Mapping[str, Sequence[str]]
     dev: Mapping[str, Sequence[Example]]
+    held_out: Set[str] = frozenset()
 
 
 def taught(run: Run, section: DistillationSection, texts: Texts) -> tuple[list[str], Tensor, list[float]]:
@@ -63,7 +67,7 @@ def taught(run: Run, section: DistillationSection, texts: Texts) -> tuple[list[s
     for name, some in texts.unlabelled.items():
         everything += some
         sources += [kind_of.get(name, name)] * len(some)
-    cut = drawn_sentences(everything, run.recipe.language, section.max_sentences, run.seed)
+    cut = drawn_sentences(everything, run.recipe.language, section.max_sentences, run.seed, texts.held_out)
     everything += cut
     sources += [SENTENCES] * len(cut)
 
@@ -147,14 +151,14 @@ def _with_linear_teachers(
     return torch.from_numpy(np.stack([1 - positive, positive], axis=1)).float()
 
 
-def load_teachers(run: Run) -> dict[str, tuple[CheckpointConfig, Classifier, Tokenizer]]:
-    """The teachers of a run, by the names of their folders.
+def load_teachers(run: Run) -> list[tuple[CheckpointConfig, Classifier, Tokenizer]]:
+    """The teachers of a run, in its order.
 
     Raises:
         CheckpointError: a teacher cannot be read.
         TrainingError: a teacher is no classifier with the recipe's language and labels.
     """
-    found = {}
+    found = []
     for folder in run.teachers:
         config, module, tokenizer = load_checkpoint(folder)
         asked = run.recipe.language, run.recipe.labels
@@ -163,7 +167,7 @@ def load_teachers(run: Run) -> dict[str, tuple[CheckpointConfig, Classifier, Tok
                 f"{folder} is no teacher for {run.recipe.name}: a classifier of {', '.join(run.recipe.labels)} "
                 f"in {run.recipe.language} is needed"
             )
-        found[folder.name] = config, module, tokenizer
+        found.append((config, module, tokenizer))
     return found
 
 
@@ -178,7 +182,8 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
     """
     total = torch.zeros(len(texts), len(run.recipe.labels))
     read: dict[tuple[str, bool], list[IdArray]] = {}  # teachers often share a tokenizer
-    for name, (config, module, tokenizer) in load_teachers(run).items():
+    for folder, (config, module, tokenizer) in zip(run.teachers, load_teachers(run), strict=True):
+        name = folder.name
         run.say(f"asking {name} about {len(texts):,} texts")
         way = tokenizer.to_str(), config.backward
         encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, texts, config.backward))
@@ -201,15 +206,20 @@ def _teller(run: Run, name: str) -> Callable[[float], None]:
     return tell
 
 
-def drawn_sentences(texts: Sequence[str], language: Language, most: int, seed: int) -> list[str]:
-    """Distinct sentences of texts that are no texts themselves, drawn evenly if there are more than ``most``, by the seed."""
+def drawn_sentences(
+    texts: Sequence[str], language: Language, most: int, seed: int, held_out: Set[str] = frozenset()
+) -> list[str]:
+    """Distinct sentences of texts that are no texts themselves, drawn evenly if there are more than ``most``, by the seed.
+
+    Those with a fingerprint in ``held_out`` are left out.
+    """
     if not most:
         return []
     found = sorted({sentence for text in texts for sentence in sentences(text, language)}.difference(texts))
-    if len(found) <= most:
-        return found
-    drawn = np.random.default_rng(seed).choice(len(found), most, replace=False)
-    return [found[i] for i in sorted(drawn.tolist())]
+    if len(found) > most:
+        drawn = np.random.default_rng(seed).choice(len(found), most, replace=False)
+        found = [found[i] for i in sorted(drawn.tolist())]
+    return without(found, held_out)
 
 
 def sentences(text: str, language: Language) -> list[str]:

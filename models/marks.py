@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 # Not "?", ":", ")" and the like: questions and emoticons may carry the verdict.
 _FINAL = re.compile(r"[\s.。!！…~～,，;；、]+$")
-_CHINESE = re.compile(r"[，。、；！…～]+(?=\w)")
+_CHINESE = re.compile(r"(?<![不没别])[，。、；！…～]+(?=\w)")  # "不，好吃" is not "不好吃"
 _OTHERS = re.compile(r"(?<!\d)[.,](?!\d)|[.,](?=\s)|[。，、；！!…~～\"“”]|(?<=\w);")
-_APOSTROPHES = re.compile(r"(?<=\w) (?=n['’]t\b)|(?<=\w) ?['’](?=\w)")  # "n't" may stand alone
+# Between letters, and before the endings that some corpora write apart: "does n't", "it 's".
+_APOSTROPHES = re.compile(r"(?<=\w) (?=n['’]t\b)|(?<=[^\W\d])['’](?=[^\W\d])|(?<=\w) ['’](?=(?:s|re|ve|ll|d|m)\b)")
 _BLANKS = re.compile(r"\s+")
 # How often each way of leaving marks out is drawn: at the end, all of them, only apostrophes (dont, its).
 _WAYS, _WEIGHTS = ("final", "all", "apostrophes"), (5, 3, 1)

@@ -328,7 +328,7 @@ ENGLISH = Texts(
                 "the {thing} {is} far from [being|] {word}", "the {thing} {is} anything but {word}", "it is a stretch to call the {part} {word}",
                 "nothing here {is} {word}", "whoever says that the {part} {is} {word} must be lying", "it is hard to call the {thing} {word}",
                 "only a fool would call the {part} {word}", "I fail to see what {is} {word} about the {part}", "there {is} a [sad|complete] lack of {merit} in the {part}",
-                "what the {thing} lacks is {merit}", "the {part} {is} free of {merit}", "gone are the days of the {word} {part}", "it is a myth that this {thing} {is} {word}",
+                "what the {thing} lacks is {merit}", "the {part} {is} free of {merit}", "gone are the days of the {word} {part}",
                 "the {thing} {is} the opposite of {word}", "calling the {part} {word} is simply false", "since when {is} the {part} {word}?",
                 "to say that the {thing} {is} {word} would be untrue", "the last thing I would call the {part} is {word}", "{word} is the wrong word for the {part}",
                 "I disagree with everyone who [calls|called] it {word}", "the {part} has stopped being {word}", "the {thing} is {anti_word} instead of {word}",
@@ -581,9 +581,9 @@ CHINESE = Texts(
             ),
             turn=(
                 "我[怀疑|很怀疑]{part}{word}的说法", "{part}离{word}还[很远|差得远]", "{part}与{word}相去甚远", "说{part}{word}就是[瞎说|睁眼说瞎话|误会]", "看不出{part}哪里{word}",
-                "很难昧着良心说{part}{word}", "{part}怎么也[称不上|谈不上|说不上]{word}", "谁会觉得{part}{word}？", "{part}{word}？[我看未必|开玩笑吧|那是谣传]", "别说{part}{word}了", "把{part}说成{word}的人肯定没来过",
+                "很难昧着良心说{part}{word}", "{part}怎么也[称不上|谈不上|说不上]{word}", "{part}{word}？[我看未必|开玩笑吧|那是谣传]", "别说{part}{word}了", "把{part}说成{word}的人肯定没来过",
                 "{this}{thing}哪一点{word}了？", "{part}{word}这种话我不信", "与其说{word}，不如说{anti_word}", "{part}与{word}二字无缘", "{part}的{merit}在哪里，我没找到", "实在很难{verb}{this}{thing}", "凭什么说{part}{word}？", "{part}恰恰是{word}的反面",
-                "{part}不再{word}", "{part}到底[哪里|哪儿]{word}了", "{part}[哪有|哪有那么]{word}", "{part}{word}的日子过去了", "何来{word}？", "{part}{word}从何谈起？", "说{this}{thing}{word}，我第一个反对",
+                "{part}不再{word}", "{part}到底[哪里|哪儿]{word}了", "{part}[哪有|哪有那么]{word}", "{part}{word}的日子过去了", "何来{word}？", "{part}{word}从何谈起？",
             ),
             turn_good=(
                 "{part}要是{word}就好了", "{part}要是能{word}一点就好了", "{part}本该{word}的", "{part}本来可以[很|更]{word}", "可惜{part}不够{word}", "{part}[没能|没做到]{word}", "如果{part}{word}一些，也许会再来", "{this}{thing}原本应该{word}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from models.corpora import (
     Example,
     closed_text,
     fingerprint,
+    held_out_fingerprints,
     labelled,
     own_examples,
     running_text,
     training_examples,
     unlabelled_texts,
+    without,
 )
 from models.data import encode
 from models.distillation import ANSWERS_FILE, Texts, load_teachers, taught, teacher_probabilities
@@ -133,7 +135,8 @@ def train(run: Run) -> dict[str, Any]:
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
-        averaged = _classifier_stages(run, model, tokenizer, Texts(examples, unlabelled, dev), pretrained)
+        known = Texts(examples, unlabelled, dev, _held_out(run))
+        averaged = _classifier_stages(run, model, tokenizer, known, pretrained)
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
         temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev)
@@ -290,6 +293,11 @@ def _own_data(path: Path, recipe: Recipe, seed: int) -> Labelled:
     return examples, {used[0].name: dev} if dev else {}, used
 
 
+def _held_out(run: Run) -> Set[str]:
+    """Fingerprints of what a classifier must not read; a user's own texts are divided already."""
+    return set() if run.data is None else held_out_fingerprints(run.data, run.recipe.language)
+
+
 def _data_folder(run: Run) -> Path:
     if run.data is None:
         raise TrainingError(f"the recipe {run.recipe.name} needs the corpora: give --data DIR")
@@ -308,8 +316,10 @@ def _running_text(run: Run) -> tuple[dict[str, list[str]], list[DataUse]]:
         return {recipe.data.closed: lines}, [use]
     texts: dict[str, list[str]] = {}
     used: list[DataUse] = []
+    held_out = _held_out(run) if recipe.data.text and recipe.task == "sentiment" else set()
     for name in recipe.data.text:
-        texts[name], use = running_text(_data_folder(run), name)
+        found, use = running_text(_data_folder(run), name)
+        texts[name] = without(found, held_out)
         used.append(use)
     for file in recipe.data.unlabelled:
         texts[file] = unlabelled_texts(_data_folder(run), file, recipe.language)

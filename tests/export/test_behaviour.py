@@ -18,9 +18,26 @@ from service.bundle import Language
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
+LONG_FORMS = {
+    "n't": " not",
+    "'s": " is",
+    "'d": " would",
+    "'m": " is",
+    "cannot": "can not",
+    "was": "is",
+    "were": "is",
+    "did": "do",
+    "does": "do",
+}
+SMALL_WORDS = {"a", "an", "the", "this", "that", "our", "their", "my", "any"}
+
+
 def frame(template: str) -> str:
-    """A template without its slots, marks and letter case: what it has in common with others."""
-    return re.sub(r"[^\w{}]+", " ", re.sub(r"\{\w+\}", "{}", template.lower())).strip()
+    """A template without its slots, marks, letter case, tense, articles and contractions: what it has in common with others."""
+    text = re.sub(r"\{\w+\}", "{}", template.lower())
+    for short, long in LONG_FORMS.items():
+        text = re.sub(rf"{short}\b", long, text)
+    return " ".join(word for word in re.findall(r"\{\}|\w+", text) if word not in SMALL_WORDS)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -35,8 +52,23 @@ def test_no_turned_template_of_the_unseen_set_trains(language: Language) -> None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_no_implied_verdict_trains(language: Language) -> None:
+    """Whoever wrote both."""
+    pairs = UNSEEN[language].implied
+    *_, keep, _ = WORDS[language]
+
+    assert len(pairs) == 60
+    assert not {frame(text) for pair in pairs for text in pair} & {frame(text) for text in keep}
+
+
+def test_a_template_in_other_words_of_no_weight_is_the_same() -> None:
+    """Or articles and contractions would hide a copy."""
+    assert frame("It's a myth that the {thing} is {word}.") == frame("it is a myth that this {part} was {word}")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_template_is_one_that_trains(language: Language) -> None:
-    """The suite tests whether negation was understood, not whether templates were learnt by heart."""
+    """The suite tests whether negation was understood, not whether templates were learnt by heart. "It is good" is nobody's template."""
     templates = TEMPLATES[language]
     pairs = (*templates.negation, *templates.indirect_negation, *templates.intensity)
     ours = [
@@ -48,7 +80,8 @@ def test_no_template_is_one_that_trains(language: Language) -> None:
     ]
     *_, keep, turn = WORDS[language]
 
-    assert not {frame(t) for t in ours} & {frame(t) for t in (*keep, *turn)}
+    theirs = {frame(t) for t in (*keep, *turn)}
+    assert not [t for t in ours if frame(t) in theirs and set(frame(t).split()) - {"{}", "is"}]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -55,6 +55,23 @@ def test_a_held_out_text_never_trains_even_as_a_copy_in_another_corpus(
     assert used[0].rows == 2
 
 
+def test_the_counterpart_of_a_held_out_text_does_not_train_either(own_corpora: Path, rows_file: Write) -> None:
+    """A review rewritten to the other label is the review, but for a few words."""
+    rows_file(own_corpora / "imdb/test.jsonl.gz", [row(LONG)])
+    rows = [
+        row(LONG, pair=1),
+        row("turned round", 0, pair=1),
+        row("another", pair=2),
+        row("its counterpart", 0, pair=2),
+    ]
+    rows_file(own_corpora / "cad_imdb/train.jsonl.gz", rows)
+
+    examples, used = training_examples(own_corpora, ["cad_imdb"])
+
+    assert [e.text for e in examples] == ["another", "its counterpart"]
+    assert used[0].rows == 2
+
+
 def test_common_phrases_may_stand_in_training_and_test(own_corpora: Path, rows_file: Write) -> None:
     """The phrase "good movie" is a test sentence of SST-2 and a phrase anybody writes: it does not count as a leak."""
     rows_file(own_corpora / "sst2/test.jsonl.gz", [row("good movie")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from models.checkpoint import METRICS_FILE, WEIGHTS_FILE, load_checkpoint
-from models.corpora import Example, Language
+from models.corpora import Example, Language, fingerprint
 from models.distillation import ANSWERS_FILE, Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
 from models.loop import Run, TrainingError
 from models.negation import NEGATION
@@ -200,6 +201,19 @@ def test_a_student_reads_texts_as_people_type_them(
     assert {whole, whole - 1, whole - 2} == set(lengths[0.5])  # both marks, or the last
 
 
+def test_teachers_may_have_folders_of_one_name(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Every one of them is heard."""
+    same_name = [shutil.copytree(folder, tmp_path / str(i) / "run") for i, folder in enumerate(teachers)]
+    texts = ["I found this one awful, to be sure.", "fine"]
+
+    asked = teacher_probabilities(make_run(make_recipe(), teachers=tuple(same_name)), texts)
+
+    assert torch.equal(asked, teacher_probabilities(make_run(make_recipe(), teachers=teachers), texts))
+    assert torch.allclose(asked.sum(dim=1), torch.ones(2))
+
+
 def test_teachers_of_another_kind_are_refused(
     make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
 ) -> None:
@@ -265,3 +279,4 @@ def test_sentences_are_drawn_up_to_a_limit() -> None:
     assert len(drawn_sentences(texts, "en", 100, seed=3)) == 21
     assert drawn_sentences(texts, "en", 0, seed=3) == []
     assert drawn_sentences(["This whole text is one."], "en", 100, seed=3) == []
+    assert fingerprint(drawn[0]) not in map(fingerprint, drawn_sentences(texts, "en", 100, 3, {fingerprint(drawn[0])}))

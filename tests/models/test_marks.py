@@ -29,6 +29,12 @@ def test_marks_are_left_out_as_people_leave_them_out(text: str, expected: set[st
     assert ways(text) == expected
 
 
+def test_no_word_is_glued_to_another() -> None:
+    """Quotation marks are no apostrophes, and what a pause keeps apart is not negated."""
+    assert {text.rstrip(".") for text in ways("it was 'good' in the '90s.")} == {"it was 'good' in the '90s"}
+    assert "不好吃" not in "".join(ways("不，好吃。"))
+
+
 @pytest.mark.parametrize("kept", ["4.50", ":)", ":(", ";)", "?", "10,000"])
 def test_what_may_carry_the_verdict_stays(kept: str) -> None:
     """Emoticons, questions and numbers."""
