@@ -8,6 +8,7 @@ the tail, kept as text until more comes.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +131,9 @@ class Tokenizer:
         cut = self._safe_cut(text)
         if reserve and cut:
             cut = self._safe_cut(text[:cut])
-        pieces = self._encode_after(text, at_start)
-        final, unsettled = _divide(pieces, cut)
         if len(text) - cut > MAX_TAIL_CHARACTERS:
             raise UnsettledTextError(len(text) - cut, MAX_TAIL_CHARACTERS)
+        final, unsettled = _divide(self._encode_after(text, at_start), cut)
         return Settled(final, text[cut:], unsettled)
 
     def _encode_after(self, text: str, at_start: bool) -> Pieces:
@@ -150,7 +150,7 @@ class Tokenizer:
         )
 
     def _safe_cut(self, text: str) -> int:
-        """Where the tail begins: 0 when nothing is settled. The tail holds at least one character that is no blank."""
+        """Where the tail begins: 0 when nothing is settled. A tail behind settled text has at least one piece, whatever follows."""
         for i in range(len(text.rstrip()) - 1, 0, -1):
             before, after = text[i - 1], text[i]
             if self._unigram:
@@ -160,7 +160,7 @@ class Tokenizer:
                 before.isalnum()
                 and (after in BREAKS or after.isspace())
                 and not _opens_line_break(text[:i])
-                and not _may_be_contraction(text[i:])
+                and not _may_join_or_vanish(text[i : i + MAX_TAIL_CHARACTERS])
             ):
                 return i
         return self._cut_inside_words(text) if self._unigram and len(text) > 4 * WINDOW else 0
@@ -222,12 +222,15 @@ def _opens_line_break(text: str) -> bool:
     return unicodedata.normalize("NFKC", text[-3:]).lower() == "<br"
 
 
-def _may_be_contraction(text: str) -> bool:
-    """Whether the text begins as `` n't`` does, which is joined to the word before it."""
-    start = unicodedata.normalize("NFKC", text.lstrip()[:3]).lower().translate(_APOSTROPHES)
-    return "n't".startswith(start) or start.startswith("n't")
+def _may_join_or_vanish(text: str) -> bool:
+    """Whether the text, past blanks and line breaks, begins as ``n't`` does, which is joined to the word before it, or is nothing yet."""
+    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
+    rest = _BLANKS.sub("", text, count=1)
+    return rest.startswith("n't") or "n't".startswith(rest) or _OPEN_LINE_BREAK.fullmatch(rest) is not None
 
 
+_BLANKS = re.compile(r"(?:\s|<br\s*/?>)*")
+_OPEN_LINE_BREAK = re.compile(r"<(?:b(?:r\s*/?)?)?")
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘\u0091\u0092", "'"))
 
 
