@@ -138,10 +138,12 @@ async def read_sentiment(
         UnsettledTextError: the text has no word boundary near its end.
         OverloadedError, DeadlineExceededError, ModelRunError, NonFiniteOutputError: see ``Batcher.run``.
     """
+    error = check_text(text, pointer, limits.max_chars)
+    if error is not None and error.code == "blank":  # blanks may go on from a text, not begin one
+        nothing = FieldError(pointer, "blank", "holds no text, and nothing came before it")
+        error = None if carried.tail.strip() else nothing
+    _raise(error)
     whole = carried.tail + text
-    if not whole or whole.isspace():
-        raise InvalidRequestError.of(FieldError(pointer, "blank", "holds no text, and nothing came before it"))
-    _raise(None if not text or text.isspace() else check_text(text, pointer, limits.max_chars))
     settled = await settle(model.tokenizer, carried, text)
     pieces = settled.pieces
     max_trace_tokens = limits.max_trace_tokens if trace else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.batching import Batcher, RowResult
@@ -45,36 +45,44 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     made.close()
 
 
-async def in_parts(model: LoadedModel, parts: list[str], states: StateTokens | None = None) -> SentimentResult | None:
-    """The last answer; with ``states`` each part goes on from a sealed token."""
-    standing, result = start_of_text(model), None
+async def in_parts(
+    model: LoadedModel, parts: list[str], states: StateTokens | None = None
+) -> tuple[SentimentResult | None, str]:
+    """The last answer and the text it is for; with ``states`` each part goes on from a sealed token."""
+    standing, result, text = start_of_text(model), None, ""
     for part in parts:
         if states is not None and standing.tail:
             _, standing = states.begin(states.seal(model, standing), "sentiment", None, part)
         try:
             result, standing = await read_sentiment(model, standing, part, LIMITS, trace=True)
-        except InvalidRequestError:  # nothing but blanks so far
-            assert not standing.tail.strip()
-    return result
+            text += part
+        except InvalidRequestError:  # nothing but blanks so far: the text stands where it stood
+            assert not standing.tokens
+            assert not model.tokenizer.ids((standing.tail + part).strip())
+    return result, text
 
 
 @pytest.mark.parametrize("name", ["sentiment-en", "sentiment-zh"])
 @settings(max_examples=60, deadline=None)
 @given(parts=st.lists(any_text | tricky_text, min_size=1, max_size=6))
+@example(parts=["good <br />"])
+@example(parts=["good <br> <br>", "\n"])
+@example(parts=["A A \n", " <br>"])
+@example(parts=["so good <", "b", "r", " /", ">", "  "])
+@example(parts=["<", "br>", "很好。", "<br>\n", " <br>", "!"])
 def test_a_text_in_parts_gets_the_answer_of_the_whole(
     registry: ModelRegistry, loop: asyncio.AbstractEventLoop, name: str, parts: list[str]
 ) -> None:
     """Any cut, even inside a word or a character sequence, through sealed tokens: the same prediction and token count."""
-    whole = "".join(parts)
-    if not whole.strip() or not registry.get(name).tokenizer.ids(whole):
-        return
     states = StateTokens(registry, StateSealer([KEY], lambda: 0.0))
     classifier = SentimentClassifier(registry, LIMITS, Metrics())
 
+    found, whole = loop.run_until_complete(in_parts(registry.get(name), parts, states))
+    if found is None:
+        assert not whole
+        return
     (expected,) = loop.run_until_complete(classifier.classify([whole], model=name))
-    found = loop.run_until_complete(in_parts(registry.get(name), parts, states))
 
-    assert found is not None
     assert found.probabilities == pytest.approx(expected.probabilities, abs=TOLERANCE)
     assert found.tokens == expected.tokens
 
@@ -88,7 +96,7 @@ def test_the_trace_of_a_later_part_counts_from_the_start_of_the_text(
     classifier = SentimentClassifier(registry, LIMITS, Metrics())
 
     (expected,) = loop.run_until_complete(classifier.classify([whole], model="sentiment-en", trace=True))
-    found = loop.run_until_complete(in_parts(model, parts))
+    found, _ = loop.run_until_complete(in_parts(model, parts))
 
     assert expected.trace
     assert found is not None
@@ -123,6 +131,20 @@ def test_a_state_of_another_model_or_task_is_refused(registry: ModelRegistry) ->
         states.begin(token, "language-model", None, "good")
     with pytest.raises(UnknownModelError):
         states.begin(token, "sentiment", "nothing", "good")
+
+
+@pytest.mark.parametrize("part", [" " * 31, "\n" * 31, "a" * 31])
+def test_a_part_over_the_limit_is_refused_whatever_it_holds(
+    registry: ModelRegistry, loop: asyncio.AbstractEventLoop, part: str
+) -> None:
+    """Blanks alone may go on from a text, but millions of them would hold the service up."""
+    model, limits = registry.get("sentiment-en"), LimitSettings(max_chars=30)
+    _, standing = loop.run_until_complete(read_sentiment(model, start_of_text(model), "good", limits))
+
+    with pytest.raises(InvalidRequestError) as raised:
+        loop.run_until_complete(read_sentiment(model, standing, part, limits))
+
+    assert [error.code for error in raised.value.errors] == ["too_long"]
 
 
 def test_time_for_a_part_does_not_grow_with_what_came_before(
