@@ -217,9 +217,14 @@ def error_response(path: str, error: ServiceError) -> Response:
     return render(path, status_of(error), error.code, error.title, error.detail, error.errors, headers)
 
 
+def log_unexpected(path: str, error: Exception, request_id: str = "without an id") -> None:
+    """Log an unknown error whole."""
+    log.error("unexpected error, request %s, path %s", request_id, path, exc_info=error)
+
+
 def internal_error_response(path: str, error: Exception, request_id: str) -> Response:
     """Log an unknown error once, whole, and answer with a fixed text."""
-    log.error("unexpected error, request %s, path %s", request_id, path, exc_info=error)
+    log_unexpected(path, error, request_id)
     return render(path, 500, "internal", "Internal server error", INTERNAL_DETAIL)
 
 

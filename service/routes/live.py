@@ -9,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from service.dependencies import get_readiness, get_settings, get_state_tokens
+from service.error_handlers import log_unexpected
 from service.errors import InvalidRequestError, OverloadedError, ServiceError, UnsettledTextError
 from service.middleware import Phase
 from service.running_text import read_sentiment
@@ -61,6 +62,11 @@ async def live(socket: WebSocket, model: str | None = None, trace: bool = False)
                 await _send(socket, answer)
                 await socket.close(close, error.title)
                 return
+        except Exception as error:  # noqa: BLE001  # the client is told, as RequestLayer tells those of HTTP requests
+            log_unexpected(socket.url.path, error)
+            await _send(socket, {"error": {"code": "internal", "detail": "An unexpected error happened."}})
+            await socket.close(INTERNAL, "internal server error")
+            return
         if not await _send(socket, answer):
             return
 
