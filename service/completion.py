@@ -283,7 +283,7 @@ class Completer:
                 raise InvalidRequestError.of(error)
             start = perf_counter()
             if carried is not None:
-                settled = await settle(lm.tokenizer, carried, source)
+                settled = await settle(lm.tokenizer, carried, source, pointer)
                 pieces = settled.pieces
             elif len(source) > INLINE_CHARS:
                 pieces = await asyncio.to_thread(lm.tokenizer.encode, source)
@@ -433,7 +433,7 @@ class Completer:
         """The sealed state after prompt and completion, as if both had been sent as text; None unless asked for."""
         if not job.return_state or job.carried is None:
             return None
-        standing, _ = await read_text(job.lm.model, job.carried, started.prompt.text + completion)
+        standing, _ = await read_text(job.lm.model, job.carried, started.prompt.text + completion, "/prompt")
         return self._states.seal(job.lm.model, standing, job.caller)
 
 

@@ -200,12 +200,22 @@ class StateTokenTooLargeError(ServiceError):
 
 
 class UnsettledTextError(ServiceError):
-    """The end of a text that may go on is too long to be carried. Raised by ``Tokenizer.settle``."""
+    """The end of a text that may go on is too long to be carried. Raised by ``Tokenizer.settle``.
+
+    Args:
+        characters: how many there are without a word boundary.
+        limit: how many there may be.
+        pointer: the text's place in the request.
+    """
 
     code = "unsettled_text_too_long"
     title = "The text has no word boundary near its end"
 
-    def __init__(self, characters: int, limit: int) -> None:
-        super().__init__(
-            f"The last {characters} characters have no word boundary; a text to be continued may have at most {limit} after the last one."
+    def __init__(self, characters: int, limit: int, pointer: str = "") -> None:
+        detail = (
+            f"The last {characters} characters have no word boundary; "
+            f"a text to be continued may have at most {limit} after the last one."
         )
+        super().__init__(detail, [FieldError(pointer, self.code, detail)])
+        self.characters = characters
+        self.limit = limit

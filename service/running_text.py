@@ -9,7 +9,7 @@ import numpy as np
 
 from service.batching import RowResult
 from service.bundle import Task
-from service.errors import FieldError, InvalidRequestError
+from service.errors import FieldError, InvalidRequestError, UnsettledTextError
 from service.language_model import START_ID
 from service.registry import LoadedModel, ModelRegistry
 from service.schemas import SentimentResult
@@ -69,25 +69,33 @@ class StateTokens:
         return self._sealer.seal(carried, self._fingerprints[model.id], caller)
 
 
-async def settle(tokenizer: Tokenizer, carried: CarriedState, text: str, *, reserve: bool = False) -> Settled:
+async def settle(
+    tokenizer: Tokenizer, carried: CarriedState, text: str, pointer: str, *, reserve: bool = False
+) -> Settled:
     """Pieces of the tail and the new part; long parts are tokenised off the event loop.
 
     Raises:
-        UnsettledTextError: see ``Tokenizer.settle``.
+        UnsettledTextError: see ``Tokenizer.settle``; names ``pointer``, the part's place in the request.
     """
     whole, at_start = carried.tail + text, carried.tokens == 0
-    if len(whole) > INLINE_CHARS:
-        return await asyncio.to_thread(partial(tokenizer.settle, whole, at_start, reserve=reserve))
-    return tokenizer.settle(whole, at_start, reserve=reserve)
+    try:
+        if len(whole) > INLINE_CHARS:
+            return await asyncio.to_thread(partial(tokenizer.settle, whole, at_start, reserve=reserve))
+        return tokenizer.settle(whole, at_start, reserve=reserve)
+    except UnsettledTextError as error:
+        raise UnsettledTextError(error.characters, error.limit, pointer) from None
 
 
-async def read_text(model: LoadedModel, carried: CarriedState, text: str) -> tuple[CarriedState, Settled]:
+async def read_text(
+    model: LoadedModel, carried: CarriedState, text: str, pointer: str = "/text"
+) -> tuple[CarriedState, Settled]:
     """Read a further part of a text with a language model, as far as its pieces are settled.
 
     Args:
         model: a language model.
         carried: where the text stands.
         text: what comes next, already checked; may end anywhere.
+        pointer: the text's place in the request, for error messages.
 
     Returns:
         Where the text stands now, and its pieces: the settled ones, which were read, and the unsettled ones of the tail.
@@ -96,7 +104,7 @@ async def read_text(model: LoadedModel, carried: CarriedState, text: str) -> tup
         UnsettledTextError: the text has no word boundary near its end.
         OverloadedError, DeadlineExceededError, ModelRunError, NonFiniteOutputError: see ``Batcher.run``.
     """
-    settled = await settle(model.tokenizer, carried, text, reserve=True)
+    settled = await settle(model.tokenizer, carried, text, pointer, reserve=True)
     if not len(settled.final):
         return CarriedState(carried.state, settled.tail, carried.tokens, carried.characters), settled
     input_ids = [*start_tokens(carried), *settled.final.ids]
@@ -144,7 +152,7 @@ async def read_sentiment(
         error = None if carried.tail.strip() else nothing
     _raise(error)
     whole = carried.tail + text
-    settled = await settle(model.tokenizer, carried, text)
+    settled = await settle(model.tokenizer, carried, text, pointer)
     pieces = settled.pieces
     max_trace_tokens = limits.max_trace_tokens if trace else None
     _raise(check_tokens(len(pieces), pointer, model.manifest.max_tokens, max_trace_tokens))

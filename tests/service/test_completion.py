@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from service.batching import AdmissionPolicy
 from service.completion import Choice, Completer, Delta, Job
 from service.engine import FloatArray, IntArray
-from service.errors import InvalidRequestError, ModelRunError, OverloadedError, UnknownModelError
+from service.errors import InvalidRequestError, ModelRunError, OverloadedError, UnknownModelError, UnsettledTextError
 from service.language_model import END_ID, NEVER_GENERATED, START_ID, LanguageModel
 from service.metrics import Metrics, ModelMetrics
 from service.openai_schemas import CompletionRequest
@@ -462,6 +462,15 @@ async def test_bad_requests_are_named(
         await use_case.start(built(options))
 
     assert [(error.pointer, error.code) for error in raised.value.errors] == [(pointer, code)]
+
+
+@shared_loop
+async def test_a_prompt_whose_end_cannot_be_carried_is_named(registry: ModelRegistry) -> None:
+    """OpenAI's ``param`` is made of it."""
+    with pytest.raises(UnsettledTextError) as raised:
+        await completer(registry).start(asked("a" * 600, return_state=True))
+
+    assert [error.pointer for error in raised.value.errors] == ["/prompt"]
 
 
 def built(options: dict[str, Any]) -> CompletionRequest:

@@ -62,7 +62,7 @@ async def test_an_unexpected_error_is_logged_and_closes_the_connection_with_1011
 ) -> None:
     """A client that is only cut off could not tell a fault from a bad line, and would try for ever."""
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the engine is broken")
 
     monkeypatch.setattr("service.routes.live.read_sentiment", broken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.batching import Batcher, RowResult
-from service.errors import InvalidRequestError, StateTokenWrongModelError, UnknownModelError
+from service.errors import InvalidRequestError, StateTokenWrongModelError, UnknownModelError, UnsettledTextError
 from service.metrics import Metrics, ModelMetrics
 from service.registry import LoadedModel, ModelRegistry, load_models
-from service.running_text import StateTokens, read_sentiment, start_of_text
+from service.running_text import StateTokens, read_sentiment, read_text, start_of_text
 from service.schemas import SentimentResult
 from service.sentiment import SentimentClassifier
 from service.settings import BatchingSettings, LimitSettings
@@ -145,6 +145,25 @@ def test_a_part_over_the_limit_is_refused_whatever_it_holds(
         loop.run_until_complete(read_sentiment(model, standing, part, limits))
 
     assert [error.code for error in raised.value.errors] == ["too_long"]
+
+
+@pytest.mark.parametrize("name", ["sentiment-en", "lm-en"])
+def test_an_end_that_cannot_be_carried_is_named(
+    registry: ModelRegistry, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    """A client that checks its fields by ``errors`` finds this one too."""
+    model = registry.get(name)
+    part = "a" * 600
+    read: Coroutine[Any, Any, Any] = (
+        read_sentiment(model, start_of_text(model), part, LIMITS)
+        if name == "sentiment-en"
+        else read_text(model, start_of_text(model), part)
+    )
+
+    with pytest.raises(UnsettledTextError) as raised:
+        loop.run_until_complete(read)
+
+    assert [(error.pointer, error.code) for error in raised.value.errors] == [("/text", "unsettled_text_too_long")]
 
 
 def test_time_for_a_part_does_not_grow_with_what_came_before(
