@@ -135,6 +135,9 @@ class Prompt:
     ids: list[int]
     offsets: list[int]  # characters before each token
     goes_on: bool = False  # from a state: nothing stands in front
+    pending: bytes = (
+        b""  # of a character that the last ids begin: the text is without it, and completions may complete it
+    )
 
     @property
     def input_ids(self) -> list[int]:
@@ -303,7 +306,7 @@ class Completer:
             for token in source:
                 offsets.append(text.decoded)
                 parts.append(text.push(lm.table.pieces[token]))
-            prompt = Prompt("".join(parts), list(source), offsets)
+            prompt = Prompt("".join(parts), list(source), offsets, pending=text.pending)
         if len(prompt.ids) > lm.manifest.max_tokens:
             detail = f"has {len(prompt.ids)} tokens, this model's limit is {lm.manifest.max_tokens}"
             raise InvalidRequestError.of(FieldError(pointer, "too_long", detail))
@@ -390,7 +393,7 @@ class Completer:
         assert started.logits is not None  # noqa: S101  # read, since there is something to generate
         state, logits = started.state, started.logits
         sampler = Sampler(options.sampling, lm.vocab_size, stream=stream, forbidden=NEVER_GENERATED)
-        text = TextStream(options.stop)
+        text = TextStream(options.stop, started.prompt.pending)
         parts: list[str] = []
         typed = len(started.prompt.text)
         pieces = lm.table.pieces

@@ -19,6 +19,7 @@ class TextStream:
 
     Args:
         stop: strings that end the text and are not part of it; when several end in one place, the one that starts first counts.
+        begun: the first bytes of a character that stand before the text, as ``pending`` of another stream has them.
 
     Raises:
         ValueError: a stop string is empty.
@@ -26,15 +27,21 @@ class TextStream:
 
     __slots__ = ("_decoder", "_held", "_stop", "decoded", "sent", "stopped")
 
-    def __init__(self, stop: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str] = (), begun: bytes = b"") -> None:
         if not all(stop):
             raise ValueError("a stop string must not be empty")
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder.decode(begun)
         self._stop = tuple(stop)
         self._held = ""
         self.decoded = 0  # characters decoded so far, those that are held back included
         self.sent = 0  # characters that came out so far
         self.stopped = False  # a stop string was found: nothing comes any more
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of a character that is not complete yet."""
+        return self._decoder.getstate()[0]
 
     def push(self, piece: bytes) -> str:
         """Add one piece; returns the text that is certain now, often one piece's, sometimes nothing."""

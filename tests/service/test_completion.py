@@ -282,6 +282,28 @@ async def test_half_a_character_at_the_end_is_left_out_of_the_text(registry: Mod
 
 
 @shared_loop
+@pytest.mark.parametrize("echo", [False, True])
+async def test_a_character_that_token_ids_began_is_completed(registry: ModelRegistry, echo: bool) -> None:
+    """Its first bytes stand in the prompt and its last comes: every choice has it whole, as the ids in one prompt would."""
+    model = registry.get("lm-zh")
+    *begun, last = [
+        next(t for t in range(model.manifest.vocab_size) if model.tokenizer.token_bytes(t) == bytes([byte]))
+        for byte in "😀".encode()
+    ]
+    common: dict[str, Any] = {"model": "lm-zh", "temperature": 0, "logprobs": 0, "echo": echo}
+    bias = {last: 100}
+    choices, _ = await complete(
+        completer(registry), asked([*begun], **common, max_tokens=1, n=2, seed=1, logit_bias=bias)
+    )
+    whole = await one(completer(registry), asked([*begun, last], **{**common, "echo": True}, max_tokens=0))
+
+    assert [choice.text for choice in choices] == ["😀", "😀"]
+    for choice in choices:
+        entries = whole.entries if echo else whole.entries[-1:]
+        assert [(e.token, e.offset) for e in choice.entries] == [(e.token, e.offset) for e in entries]
+
+
+@shared_loop
 async def test_best_of_returns_the_likeliest_per_token(registry: ModelRegistry) -> None:
     use_case = completer(registry)
     options: dict[str, Any] = {"max_tokens": 8, "seed": 2, "logprobs": 0}

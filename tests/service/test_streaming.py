@@ -49,6 +49,18 @@ def test_half_a_character_is_never_sent(text: str) -> None:
     assert [delta for delta in deltas if delta] == list(text)
 
 
+@given(st.text(), st.text(), cuts, st.integers(0, 3))
+def test_a_text_goes_on_inside_a_character_of_another(first: str, second: str, places: list[int], cut_at: int) -> None:
+    """The bytes are what counts, wherever one stream ends and the next begins."""
+    whole = (first + second).encode()
+    seam = min(len(first.encode()) + cut_at, len(whole))
+    before = TextStream()
+    text = before.push(whole[:seam])
+    after = TextStream(begun=before.pending)
+
+    assert text + "".join(after.push(piece) for piece in cut(whole[seam:], places)) == first + second
+
+
 def test_a_character_that_stays_incomplete_is_left_out() -> None:
     assert stream([b"a", "电".encode()[:2]]) == ["a", "", ""]
 
