@@ -24,7 +24,7 @@ from models.checkpoint import (
     load_checkpoint,
     write_json,
 )
-from models.loop import RESUME_FILE
+from models.loop import ANSWERS_FILE, RESUME_FILE
 from models.tokenizer import SPECIAL_TOKENS
 from service.bundle import (
     GRAPH_FILE,
@@ -36,10 +36,21 @@ from service.bundle import (
     load_manifest,
     sha256_of,
 )
+from service.errors import BundleError
 
 CARD_FILE = "MODEL_CARD.md"
 OUR_FILES = frozenset(
-    {WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, METRICS_FILE, GRAPH_FILE, MANIFEST_FILE, CARD_FILE, RESUME_FILE}
+    {
+        WEIGHTS_FILE,
+        CONFIG_FILE,
+        TOKENIZER_FILE,
+        METRICS_FILE,
+        GRAPH_FILE,
+        MANIFEST_FILE,
+        CARD_FILE,
+        RESUME_FILE,
+        ANSWERS_FILE,
+    }
 )
 
 
@@ -110,7 +121,7 @@ def export_bundle(
             },
         )
         _write_manifest(work, manifest)
-        if (out / CARD_FILE).is_file():
+        if (out / CARD_FILE).is_file() and _files_of(out) == manifest.files:  # a card tells of this very model
             shutil.copyfile(out / CARD_FILE, work / CARD_FILE)
         _take_place(work, out)
     except BaseException:
@@ -126,6 +137,13 @@ def write_quality(folder: Path, quality: dict[str, float]) -> None:
     metrics["quality"] = metrics.get("quality", {}) | quality
     write_json(path, metrics)
     _write_manifest(folder, load_manifest(folder).model_copy(update={"quality": metrics["quality"]}))
+
+
+def _files_of(folder: Path) -> dict[str, str]:
+    try:
+        return load_manifest(folder).files
+    except BundleError:
+        return {}
 
 
 def _measured(folder: Path) -> dict[str, float]:

@@ -19,7 +19,7 @@ LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 INTENDED_USE = {
     "sentiment": """Labels the sentiment of reviews, comments and other texts that judge something, and shows after every token how
-sure it is. Made for back ends that sort or watch many texts. It was trained with two labels: a text that judges nothing
+sure it is. Made for back ends that sort or watch many texts. It was trained with {labels} labels: a text that judges nothing
 gets one of them all the same, often with more certainty than it deserves. It is no judge of persons, and nothing of weight should
 hang on a single answer. Irony, quotations of other opinions, praise or blame that a fact alone implies ("charged nothing extra"), and negation
 in unusual words mislead it, and it may be sure of itself then; see the failures below.""",
@@ -82,7 +82,7 @@ def model_card(manifest: Manifest, metrics: dict[str, Any], megabytes: float) ->
     parts = [
         f"# {manifest.id}\n",
         markdown_table(["", ""], about),
-        f"## Intended use\n\n{INTENDED_USE[manifest.task]}\n",
+        f"## Intended use\n\n{INTENDED_USE[manifest.task].format(labels=len(manifest.labels))}\n",
         _training(manifest, metrics),
         _quality(manifest),
     ]

@@ -126,6 +126,11 @@ def recipe_fingerprint(metrics: dict[str, Any]) -> str | None:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
+def _refuse_other_labels(bundle: OpenBundle, who: str) -> None:
+    if bundle.manifest.labels != BINARY:
+        raise EvaluationError(f"{bundle.manifest.id}: {who} the labels {' and '.join(BINARY)}")
+
+
 @dataclass
 class Evaluation:
     """What to measure, and on what.
@@ -171,9 +176,7 @@ class Evaluation:
 
     def behaviour(self, bundle: OpenBundle) -> BehaviourReport:
         """Run the behavioural suite."""
-        if bundle.manifest.labels != BINARY:
-            expected = " and ".join(BINARY)
-            raise EvaluationError(f"{bundle.manifest.id}: the behavioural suite asks for the labels {expected}")
+        _refuse_other_labels(bundle, "the behavioural suite asks for")
         return measure_behaviour(bundle)
 
     def sentiment(self, bundle: OpenBundle, *, curves: bool = False) -> SentimentReport:
@@ -182,6 +185,7 @@ class Evaluation:
         if self.texts is not None:
             own, examples = own_set(self.texts, bundle.manifest.labels, self.limit)
             return SentimentReport(sets=[measure_set(bundle, own, examples)], seeds=[])
+        _refuse_other_labels(bundle, "the corpora have")
         for evaluation_set in evaluation_sets(bundle.manifest.language, dev=self.dev):
             with self._timed(f"{bundle.manifest.id} {evaluation_set.title}"):
                 examples = read_set(self.corpora(), evaluation_set, self.limit)

@@ -168,7 +168,8 @@ def read_set(data: Path, evaluation_set: EvaluationSet, limit: int | None = None
 def own_set(path: Path, labels: Sequence[str], limit: int | None = None) -> tuple[EvaluationSet, list[Example]]:
     """A user's own CSV or JSONL as a set. Raises ``CorpusError`` naming file and line."""
     key = "".join(c if c.isalnum() else "_" for c in path.stem.lower())
-    return EvaluationSet(key, path.name, path.stem, note="your own texts"), own_examples(path, tuple(labels))[:limit]
+    examples = own_examples(path, tuple(labels), every_class=False)
+    return EvaluationSet(key, path.name, path.stem, note="your own texts"), examples[:limit]
 
 
 def predict(bundle: OpenBundle, texts: Sequence[str]) -> Array:

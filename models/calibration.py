@@ -60,18 +60,19 @@ def final_logits(
     return out
 
 
-def fit_temperature(parts: Sequence[tuple[Tensor, Tensor]]) -> float:
+def fit_temperature(parts: Sequence[tuple[Tensor, Tensor]], otherwise: float = 1.0) -> float:
     """The temperature of least negative log-likelihood, each source counting alike.
 
     Args:
         parts: for each source (N, C) logits and (N,) labels; sources of fewer than ``FEWEST`` texts are left out.
+        otherwise: the temperature if no source has so many.
 
     Returns:
-        What to divide logits by; 1 if there is nothing to fit it on.
+        What to divide logits by.
     """
     enough = [(logits, labels) for logits, labels in parts if len(labels) >= FEWEST]
     if not enough:
-        return 1.0
+        return otherwise
     nll = [sum(float(F.cross_entropy(logits / t, labels)) for logits, labels in enough) for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(nll))])
 

@@ -361,15 +361,17 @@ def _use(corpus: Corpus | TextCorpus, rows: int) -> DataUse:
     return DataUse(name=corpus.name, licence=corpus.licence, source=corpus.source, citation=corpus.citation, rows=rows)
 
 
-def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
-    """A user's CSV or JSONL with the columns ``text`` and ``label``; a label is a class name or its index.
+def own_examples(path: Path, labels: tuple[str, ...], *, every_class: bool = True) -> list[Example]:
+    """A user's CSV or JSONL with the columns ``text`` and ``label``; a label is a class name or, where no name is a number, its index.
 
-    Rows with a blank text are left out.
+    Rows with a blank text are left out. With ``every_class``, as for training, no class may be without a text.
 
     Raises:
         CorpusError: naming the file, the line, and what is expected there.
     """
-    classes = {name: index for index, name in enumerate(labels)} | {str(index): index for index in range(len(labels))}
+    classes = {name: index for index, name in enumerate(labels)}
+    if not any(re.fullmatch(r"[-+]?[\d.]+", name) for name in labels):
+        classes |= {str(index): index for index in range(len(labels))}
     examples = []
     for number, row in _own_rows(path):
         text, label = row.get("text"), row.get("label")
@@ -385,7 +387,7 @@ def own_examples(path: Path, labels: tuple[str, ...]) -> list[Example]:
             raise CorpusError(f"{path}, line {number}: unknown label {str(label)[:40]!r}; expected one of {expected}")
         examples.append(Example(str(text), classes[str(label).strip()], path.name.split(".")[0]))
     found = {example.label for example in examples}
-    if len(found) < len(labels):
+    if every_class and len(found) < len(labels):
         absent = ", ".join(name for index, name in enumerate(labels) if index not in found)
         raise CorpusError(f"{path}: no text with the label {absent}; a classifier needs texts of every class")
     return examples

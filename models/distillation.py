@@ -25,13 +25,12 @@ from models.classifier import Classifier
 from models.corpora import Example, Language, without
 from models.data import IdArray, encode
 from models.linear_teacher import LinearTeacher, held_out_margins
-from models.loop import LOG_EVERY_S, Run, TrainingError
+from models.loop import ANSWERS_FILE, LOG_EVERY_S, Run, TrainingError
 from models.negation import NEGATION
 from models.recipe import DistillationSection
 from models.stacking import stack
 from models.stages import class_weights, targets_of
 
-ANSWERS_FILE = "answers.safetensors"
 SENTENCES = ""  # their source
 SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)）]*\s*|(?:<br />\s*)+|\n+")
 SENTENCE_CHARACTERS: dict[Language, tuple[int, int]] = {"en": (15, 300), "zh": (4, 100)}  # fewest, most

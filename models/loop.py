@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -18,9 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.checkpoint import WEIGHTS_FILE
 from models.recipe import Recipe
 
 RESUME_FILE = "resume.safetensors"
+ANSWERS_FILE = "answers.safetensors"  # of teachers
 SAVE_EVERY_S = 60.0
 LOG_EVERY_S = 10.0
 CURVE_POINTS = 50  # of a loss curve in metrics.json
@@ -109,10 +112,16 @@ class Run:
         return {
             "recipe": json.loads(self.recipe.model_dump_json()),
             "seed": self.seed,
-            "texts": None if self.own_texts is None else self.own_texts.name,
-            "init": None if self.init is None else self.init.name,
-            "teachers": [folder.name for folder in self.teachers],
+            "texts": None if self.own_texts is None else _content_of(self.own_texts),
+            "init": None if self.init is None else _content_of(self.init / WEIGHTS_FILE),
+            "teachers": [_content_of(folder / WEIGHTS_FILE) for folder in self.teachers],
         }
+
+
+def _content_of(path: Path) -> str:
+    """A hash of a file: one that was edited, or another of its name, makes another run."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 class Schedule:

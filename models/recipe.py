@@ -16,6 +16,9 @@ from models.trunk import Cell
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
+CORPUS_LABELS = ("negative", "positive")  # 0 and 1
+
+
 class RecipeError(Exception):
     """A recipe is missing or wrong; the message names the file and the field."""
 
@@ -138,7 +141,7 @@ class Recipe(Section):
     name: str = Field(pattern=NAME)
     task: Literal["sentiment", "language-model"]
     language: Literal["en", "zh"]
-    labels: tuple[str, ...] = Field(default=("negative", "positive"), min_length=2)
+    labels: tuple[str, ...] = Field(default=CORPUS_LABELS, min_length=2)
     tokenizer: TokenizerSection = TokenizerSection()
     model: ModelSection
     data: DataSection = DataSection()
@@ -179,6 +182,26 @@ class Recipe(Section):
                     raise ValueError(
                         f"data.{field}: no corpus {name!r} in {self.language}; there are {', '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_distinct_and_those_of_the_corpora(self) -> Recipe:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: one stands twice")
+        if self.data.sentiment and self.labels != CORPUS_LABELS:
+            raise ValueError(f"labels: the corpora have {', '.join(CORPUS_LABELS)}, in this order")
+        return self
+
+    @model_validator(mode="after")
+    def _corpora_that_count_otherwise_are_read(self) -> Recipe:
+        weighed = [section.class_weights for section in (self.classifier, self.distillation) if section]
+        for field, names in (
+            ("data.repeat", tuple(self.data.repeat)),
+            *(("class_weights", names) for names in weighed),
+        ):
+            for name in names:
+                if self.data.sentiment and name not in self.data.sentiment:
+                    raise ValueError(f"{field}: {name!r} is not in data.sentiment")
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from models.calibration import accuracies, final_logits, fit_temperature
+from models.calibration import FEWEST, accuracies, final_logits, fit_temperature
 from models.checkpoint import (
     METRICS_FILE,
     TOKENIZER_FILE,
@@ -38,9 +38,9 @@ from models.corpora import (
     without,
 )
 from models.data import encode
-from models.distillation import ANSWERS_FILE, Texts, load_teachers, taught, teacher_probabilities
+from models.distillation import Texts, load_teachers, taught, teacher_probabilities
 from models.language_model import LanguageModel, LanguageModelConfig
-from models.loop import RESUME_FILE, Run, TrainingError, average
+from models.loop import ANSWERS_FILE, RESUME_FILE, Run, TrainingError, average
 from models.negation import NEGATION, negated_sentences, negation_examples, polar_words
 from models.recipe import ModelSection, Recipe
 from models.stages import (
@@ -73,7 +73,12 @@ def train(run: Run) -> dict[str, Any]:
     """
     if run.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("no CUDA device here; leave --device out to train on the CPU")
-    run.out.mkdir(parents=True, exist_ok=True)
+    try:
+        run.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{run.out}: no folder can be made there ({error.strerror})") from error
+    if run.own_texts is not None and run.recipe.distillation is not None and run.recipe.distillation.linear:
+        raise TrainingError(f"the recipe {run.recipe.name} has linear teachers for corpora: own texts have none")
     start = None if run.init is None else _checkpoint_to_start_from(run.init, run.recipe)
     if start is not None:
         run.recipe = run.recipe.model_copy(update={"model": _sizes_of(start, run.recipe.model)})
@@ -139,7 +144,8 @@ def train(run: Run) -> dict[str, Any]:
         averaged = _classifier_stages(run, model, tokenizer, known, pretrained)
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
-        temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev)
+        otherwise = start.config.temperature if start is not None and same_start is not None else 1.0
+        temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev, otherwise)
         config = config.model_copy(
             update={"classifier": averaged.config, "temperature": temperature, "backward": recipe.model.backward}
         )
@@ -362,9 +368,9 @@ def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
 
 
 def _calibrate(
-    run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]]
+    run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]], otherwise: float = 1.0
 ) -> tuple[float, dict[str, float]]:
-    """Temperature and dev accuracy per source."""
+    """Temperature, or ``otherwise`` if there are too few dev texts, and dev accuracy per source."""
     parts = {}
     for name, rows in dev.items():
         logits = final_logits(
@@ -374,4 +380,6 @@ def _calibrate(
     measured = accuracies(parts)
     for name, accuracy in measured.items():
         run.say(f"dev {name}: {accuracy:.4f} of {len(dev[name]):,}")
-    return fit_temperature(list(parts.values())), measured
+    if all(len(rows) < FEWEST for rows in dev.values()):
+        run.say(f"fewer than {FEWEST} dev texts of a source: not calibrated, the temperature stays {otherwise:.3f}")
+    return fit_temperature(list(parts.values()), otherwise), measured

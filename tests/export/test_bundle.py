@@ -31,6 +31,7 @@ from models.checkpoint import (
 from models.classifier import ClassifierConfig
 from models.closed_vocabulary import word_tokenizer
 from models.language_model import LanguageModelConfig
+from models.loop import ANSWERS_FILE, RESUME_FILE
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
 from service.bundle import CONFIG_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, load_manifest, verify_files
@@ -216,6 +217,29 @@ def test_a_model_card_survives_another_export(checkpoint: Path) -> None:
     export_bundle(checkpoint, checkpoint)
 
     assert (checkpoint / CARD_FILE).read_text() == "# mine"
+
+
+def test_the_card_of_other_weights_is_left_behind(checkpoint: Path, tmp_path: Path) -> None:
+    """It would tell of a model that is no longer there."""
+    out = tmp_path / "bundle"
+    export_bundle(checkpoint, out)
+    (out / CARD_FILE).write_text("# of other weights")
+    config, module, tokenizer = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        next(module.parameters()).add_(0.25)
+    save_checkpoint(checkpoint, config, module, tokenizer)
+
+    export_bundle(checkpoint, out)
+
+    assert not (out / CARD_FILE).exists()
+
+
+def test_what_a_killed_training_left_is_no_hindrance(checkpoint: Path) -> None:
+    """Its files are ours."""
+    for name in (RESUME_FILE, ANSWERS_FILE):
+        (checkpoint / name).write_bytes(b"")
+
+    export_bundle(checkpoint, checkpoint)
 
 
 def test_a_corrupt_checkpoint_is_refused_with_the_files_name(checkpoint: Path, tmp_path: Path) -> None:

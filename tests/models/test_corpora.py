@@ -309,6 +309,21 @@ def test_json_lines_work_the_same(tmp_path: Path, rows_file: Write, suffix: str)
     ]
 
 
+@pytest.mark.parametrize("labels", [("1", "0"), ("3", "2", "1"), ("1", "2", "3", "4", "5"), ("-1", "0", "1")])
+def test_classes_that_are_numbers_keep_their_names(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    """Stars are no indices, however they are ordered."""
+    path = own_csv(tmp_path / "stars.csv", [[f"text {label}", label] for label in labels])
+
+    assert [labels[e.label] for e in own_examples(path, labels)] == list(labels)
+
+
+def test_a_file_to_measure_with_may_lack_a_class(tmp_path: Path) -> None:
+    """Only training needs texts of every class."""
+    path = own_csv(tmp_path / "complaints.csv", [["a", "negative"]])
+
+    assert [e.label for e in own_examples(path, LABELS, every_class=False)] == [0]
+
+
 def test_any_number_of_classes_works(tmp_path: Path) -> None:
     """The recipe names the classes; their order is the code."""
     path = own_csv(tmp_path / "mine.csv", [["a", "so-so"], ["b", "2"], ["c", "bad"]])

@@ -14,8 +14,8 @@ import torch
 
 from models.checkpoint import METRICS_FILE, WEIGHTS_FILE, load_checkpoint
 from models.corpora import Example, Language, fingerprint
-from models.distillation import ANSWERS_FILE, Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
-from models.loop import Run, TrainingError
+from models.distillation import Texts, blended, drawn_sentences, sentences, taught, teacher_probabilities
+from models.loop import ANSWERS_FILE, Run, TrainingError
 from models.negation import NEGATION
 from models.recipe import Recipe
 from models.stages import lessons_of

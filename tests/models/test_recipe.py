@@ -60,6 +60,22 @@ def test_a_recipe_needs_little(tmp_path: Path) -> None:
         ('cell = "gru"', 'cell = "gru"\npools = []', r"model\.pools: "),
         ('cell = "gru"', 'cell = "gru"\npools = ["last", "last"]', r"model\.pools: .*each pool may stand there once"),
         ("[model]", "[model", r"not TOML"),
+        ('language = "en"', 'language = "en"\nlabels = ["a", "a"]', r"labels: one stands twice"),
+        (
+            "[model]",
+            'labels = ["positive", "negative"]\n[data]\nsentiment = ["imdb"]\n[model]',
+            r"labels: the corpora have negative, positive, in this order",
+        ),
+        (
+            "[model]",
+            '[data]\nsentiment = ["imdb"]\nrepeat = { imbd = 2 }\n[model]',
+            r"data\.repeat: 'imbd' is not in data\.sentiment",
+        ),
+        (
+            "[classifier]",
+            '[data]\nsentiment = ["imdb"]\n[classifier]\nclass_weights = ["imbd"]',
+            r"class_weights: 'imbd' is not in data\.sentiment",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_file_and_field(tmp_path: Path, old: str, new: str, message: str) -> None:

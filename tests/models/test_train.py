@@ -390,6 +390,30 @@ def test_another_recipe_or_seed_starts_over_and_says_so(
     assert "going on" not in said(run)
 
 
+def test_an_edited_text_file_starts_over(
+    make_recipe: MakeRecipe, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Labels that were mended count, under whatever name."""
+    recipe, texts = make_recipe(language_model=None), own_file(tmp_path / "reviews.jsonl", 40)
+    killed_out(make_run, recipe, monkeypatch, data=None, own_texts=texts)
+    texts.write_text(
+        texts.read_text().replace('"label": 1', '"label": "x"').replace('"label": 0', '"label": 1').replace('"x"', "0")
+    )
+    run = make_run(recipe, data=None, own_texts=texts)
+
+    train(run)
+
+    assert "starting over" in said(run)
+
+
+def test_an_out_that_is_a_file_is_named(make_recipe: MakeRecipe, make_run: MakeRun, tmp_path: Path) -> None:
+    """Before minutes of work."""
+    out = own_file(tmp_path / "mine.jsonl", 4)
+
+    with pytest.raises(TrainingError, match=r"mine\.jsonl: no folder can be made there"):
+        train(make_run(make_recipe(), out=out))
+
+
 def test_a_damaged_resume_file_is_refused_with_its_name(
     make_recipe: MakeRecipe, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,6 +588,7 @@ def test_a_few_texts_do_not_decide_the_temperature() -> None:
 
     assert fit_temperature([(logits, torch.ones(10, dtype=torch.int64))]) == 1.0
     assert fit_temperature([]) == 1.0
+    assert fit_temperature([(logits, torch.ones(10, dtype=torch.int64))], otherwise=1.3) == 1.3
 
 
 def test_final_logits_keep_the_order_of_the_texts() -> None:
