@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter
 
 from service.dependencies import RegistryDep
+from service.openai_schemas import OpenAIError
 from service.registry import LoadedModel
+from service.routes.problems import PROBLEMS
 from service.schemas import ModelCard, ModelList, ModelObject
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+
+NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": OpenAIError, "description": "No such model."}}
+# With a default, FastAPI documents no validation error of its own.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    503: {"model": OpenAIError, "description": "Loading or draining."},
+    "default": {"model": OpenAIError, "description": "Anything else that fails."},
+}
+CARD_ERRORS: dict[int | str, dict[str, Any]] = {
+    404: PROBLEMS[404],
+    503: PROBLEMS[503] | {"description": "Loading or draining."},
+    "default": PROBLEMS[500] | {"description": "Anything else that fails."},
+}
 
 
 def created_timestamp(created: str) -> int:
@@ -30,19 +45,19 @@ def model_object(model: LoadedModel) -> ModelObject:
     )
 
 
-@router.get("")
+@router.get("", responses=ERRORS)
 async def list_models(registry: RegistryDep) -> ModelList:
     """All loaded models, in the form that OpenAI's clients expect."""
     return ModelList(data=[model_object(model) for model in registry])
 
 
-@router.get("/{model}")
+@router.get("/{model}", responses=NO_MODEL | ERRORS)
 async def get_model(model: str, registry: RegistryDep) -> ModelObject:
     """One model by `name` or `name@version`."""
     return model_object(registry.get(model))
 
 
-@router.get("/{model}/card")
+@router.get("/{model}/card", responses=CARD_ERRORS)
 async def get_card(model: str, registry: RegistryDep) -> ModelCard:
     """Measured quality, training data with licences, and the parity certificate of one model."""
     manifest = registry.get(model).manifest

@@ -216,6 +216,26 @@ def test_every_direct_route_s_errors_are_documented() -> None:
     assert all(error.title for error in ServiceError.__subclasses__())
 
 
+@pytest.mark.parametrize(
+    ("path", "statuses", "error"),
+    [
+        ("/v1/models", {"200", "503", "default"}, "OpenAIError"),
+        ("/v1/models/{model}", {"200", "404", "503", "default"}, "OpenAIError"),
+        ("/v1/models/{model}/card", {"200", "404", "503", "default"}, "Problem"),
+    ],
+)
+def test_the_models_routes_document_their_own_errors(path: str, statuses: set[str], error: str) -> None:
+    """And not the framework's validation error, which they never answer."""
+    document = create_app(Settings()).openapi()
+    responses = document["paths"][path]["get"]["responses"]
+
+    assert responses.keys() == statuses
+    for status in statuses - {"200"}:
+        ((_, content),) = responses[status]["content"].items()
+        assert error in (content["schema"].get("title"), content["schema"].get("$ref", "").rsplit("/", 1)[-1])
+    assert "HTTPValidationError" not in json.dumps(document)
+
+
 async def test_a_full_queue_refuses_by_the_short_way_as_by_the_long_one(bundles: Path) -> None:
     """The same answer, and what is wrong with a request comes before that it should come later."""
     batching = BatchingSettings(inline_run_s=0, max_wait_s=1e-9)
