@@ -155,7 +155,8 @@ class ModelRegistry:
         if found is None:
             raise self._unknown("no loaded model has this name", self._of(task))
         if found.manifest.task != task:
-            raise self._unknown(f"{found.id} is a {found.manifest.task} model, not a {task} model", self._of(task))
+            problem = f"the model {found.id} is a {found.manifest.task} model, not a {task} model"
+            raise self._unknown(problem, self._of(task))
         return found
 
     def close(self) -> None:

@@ -74,6 +74,14 @@ def test_what_can_t_answer_is_unknown(registry: ModelRegistry, model: str) -> No
         registry.resolve(model, "sentiment", "good")
 
 
+def test_a_model_of_another_task_is_named_as_it_is_spelled(registry: ModelRegistry) -> None:
+    """Whoever copies the name from the message has the right one."""
+    with pytest.raises(
+        UnknownModelError, match=r"^The model lm-en@1 is a language-model model, not a sentiment model\."
+    ):
+        registry.resolve("lm-en", "sentiment", "good")
+
+
 def test_the_newest_version_answers_for_the_name(bundles: Path, tmp_path: Path) -> None:
     """10 is newer than 9."""
     for version in ("9", "10"):
