@@ -95,7 +95,9 @@ class NextWordCandidate(BaseModel):
 
     word: str = Field(examples=["tomorrow"])
     completion: str = Field(
-        description="What to append to the text; empty where the text may end with the whole word.", examples=["orrow"]
+        description="What to append to the text; empty where the text may end with the whole word. A word that may come "
+        "with a space in front and without is listed once, with the likelier of the two.",
+        examples=["orrow"],
     )
     probability: float = Field(
         description="That this word comes, given the text and the letters typed. A lower bound: the true value is at "

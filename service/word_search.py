@@ -223,6 +223,13 @@ class PieceTable:
                 continues = 0x80 <= piece[0] < 0xC0
                 goes_on[Phase.CHARACTER][index] = continues
                 ends[Phase.CHARACTER][index] = not continues
+        # Pieces that are the same word with and without a space in front.
+        pairs = [
+            (same[0], bare[0])
+            for piece, same in self._by_bytes.items()
+            if self.words[same[0]] and piece[:1] == b" " and (bare := self.exactly(piece[1:])) and self.words[bare[0]]
+        ]
+        self.spaced_words: IntArray = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         for phase in Phase:
             ends[phase][self.end_id] = 1.0
         self.ends = ends
@@ -288,7 +295,8 @@ class Candidate:
 
     Args:
         word: the whole word.
-        completion: what to append to the text; empty if the text may already end with the whole word.
+        completion: what to append to the text; empty if the text may already end with the whole word. Where the word may
+            come with a space in front or without, the likelier of the two.
         probability: a lower bound, given what was typed.
     """
 
@@ -314,7 +322,7 @@ class WordSearch:
     Args:
         table: the vocabulary.
         reader: where words end, and what they must begin with.
-        top_k: how many candidates are wanted: the search ends early once they are certain to come first.
+        top_k: how many candidates are wanted: the search ends early once nothing that is left can be one by itself.
         limits: how far it goes.
     """
 
@@ -375,14 +383,16 @@ class WordSearch:
 
     def words(self) -> Words:
         """The candidates, as far as the search went."""
-        self._gather_piece_words(self._top_k)
+        self._gather_piece_words()
         total = self._resolved() + self._unresolved()
         if total <= 0.0:
             return Words([], 1.0, 0.0)  # no text begins like this
-        best = heapq.nsmallest(self._top_k, self._found.items(), key=lambda item: (-item[1], item[0]))
-        candidates = [
-            Candidate(self._word_of[completion], completion, mass / total) for completion, mass in best if mass > 0
-        ]
+        completions: dict[str, str] = {}  # word -> its likeliest completion
+        for completion in sorted(self._found, key=lambda text: (-self._found[text], text)):
+            completions.setdefault(self._word_of[completion], completion)
+        masses = self._masses_of_words()
+        best = heapq.nsmallest(self._top_k, masses, key=lambda word: (-masses[word], completions[word]))
+        candidates = [Candidate(word, completions[word], masses[word] / total) for word in best if masses[word] > 0]
         return Words(candidates, self._nothing / total, self._unresolved() / total)
 
     def _probabilities(self, logits: FloatArray) -> FloatArray:
@@ -483,14 +493,22 @@ class WordSearch:
             self._word_mass[completion] = mass
             self._word_of[completion] = word.word
 
-    def _gather_piece_words(self, count: int) -> None:
-        """Move the likeliest single-piece words, and those that are known from other spellings, to the found ones."""
+    def _gather_piece_words(self) -> None:
+        """Move the likeliest single-piece words, and those that are known from other spellings, to the found ones.
+
+        After it, the likeliest ``top_k`` of all words so far are among the found ones, with all their known mass.
+        """
         masses = self._piece_words
         if masses is None:
             return
-        spelled = {completion.encode() for completion in self._found}
-        spelled.update(self._table.pieces[index] for index in np.flatnonzero(masses >= _kth_largest(masses, count)))
-        for index in [index for piece in spelled for index in self._table.exactly(piece)]:
+        with_space, without = self._table.spaced_words
+        together = masses.copy()
+        together[without] += masses[with_space]
+        together[with_space] = 0.0
+        best = np.flatnonzero((together >= _kth_largest(together, self._top_k)) & (together > 0.0))
+        words = {self._table.pieces[index].removeprefix(b" ") for index in best}
+        words.update(text.encode().removeprefix(b" ") for text in [*self._found, *self._word_of.values()])
+        for index in [index for word in words for form in (word, b" " + word) for index in self._table.exactly(form)]:
             mass = float(masses[index])
             if mass > 0.0:
                 completion = self._table.pieces[index].decode()
@@ -505,12 +523,18 @@ class WordSearch:
     def _unresolved(self) -> float:
         return max(self._waiting, 0.0) + self._lost + sum(spelling.mass for spelling in self._running)
 
+    def _masses_of_words(self) -> dict[str, float]:
+        """Word -> mass of all its completions that were found."""
+        masses: dict[str, float] = {}
+        for completion, mass in self._found.items():
+            word = self._word_of[completion]
+            masses[word] = masses.get(word, 0.0) + mass
+        return masses
+
     def _kth_mass(self) -> float:
-        """What a spelling must have to change which words come first: the mass of the last of the top k so far."""
-        masses = np.array(list(self._found.values()))
-        if self._piece_words is not None:
-            masses = np.concatenate([masses, self._piece_words])
-        return _kth_largest(masses, self._top_k)
+        """What a spelling must have to be among the first by itself: the mass of the last of the top k words so far."""
+        self._gather_piece_words()
+        return _kth_largest(np.array(list(self._masses_of_words().values())), self._top_k)
 
 
 def _kth_largest(masses: NDArray[np.float64], k: int) -> float:

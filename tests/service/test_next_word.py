@@ -228,6 +228,7 @@ async def test_any_text_gets_proper_words(registry: ModelRegistry, text: str) ->
             assert "�" not in candidate.word
             assert 0 < candidate.probability <= 1
         assert len({candidate.completion for candidate in result.candidates}) == len(result.candidates)
+        assert len({candidate.word for candidate in result.candidates}) == len(result.candidates)
 
 
 @given(text=st.text(max_size=40) | st.text("ab' \n’电影不我1.ﷺé\u0301", max_size=40))

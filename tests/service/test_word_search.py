@@ -151,6 +151,21 @@ def search(
     return found.words()
 
 
+def by_word(expected: dict[str, float], names: dict[str, set[str]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Word -> probability of the completions that can make no other word, and of all that can make it.
+
+    A completion counts as the word of its likeliest spelling, so the true probability lies between the two.
+    """
+    sure: dict[str, float] = defaultdict(float)
+    possible: dict[str, float] = defaultdict(float)
+    for completion, probability in expected.items():
+        for word in names[completion]:
+            possible[word] += probability
+            if len(names[completion]) == 1:
+                sure[word] += probability
+    return sure, possible
+
+
 def table_of(pieces: Sequence[bytes], *, spaced: bool) -> PieceTable:
     return PieceTable([*SPECIALS, *pieces], END, spaced=spaced)
 
@@ -178,7 +193,11 @@ def test_probabilities_equal_enumeration(case: tuple[TinyModel, PieceTable, Word
     expected, names = enumerate_words(model, table, required)
     words = search(model, table, reader, 1000, EXHAUSTIVE)
 
-    assert {c.completion: c.probability for c in words.candidates} == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    sure, possible = by_word(expected, names)
+    found = {c.word: c.probability for c in words.candidates}
+    assert len(found) == len({c.completion for c in words.candidates}) == len(words.candidates)
+    assert {word for word, p in sure.items() if p > 1e-7} <= found.keys() <= possible.keys()
+    assert all(sure[word] - 1e-5 <= p <= possible[word] + 1e-5 for word, p in found.items())
     assert all(c.word in names[c.completion] for c in words.candidates)
     assert words.unexplored == pytest.approx(0.0, abs=1e-6)
     assert sum(c.probability for c in words.candidates) + words.no_word == pytest.approx(1.0, abs=1e-5)
@@ -200,15 +219,12 @@ def test_a_bounded_search_brackets_the_true_probability(
 ) -> None:
     """Between what is reported and that plus the unexplored mass, however early the search ended."""
     model, table, reader, required = case
-    expected, _ = enumerate_words(model, table, required)
+    sure, possible = by_word(*enumerate_words(model, table, required))
     words = search(model, table, reader, 1000, SearchLimits(rows_per_run, max_rows, min_share, min_share))
 
-    for candidate in words.candidates:
-        true = expected[candidate.completion]
-        assert candidate.probability - 1e-5 <= true <= candidate.probability + words.unexplored + 1e-5
-    assert all(
-        p <= words.unexplored + 1e-5 for c, p in expected.items() if c not in {w.completion for w in words.candidates}
-    )
+    found = {c.word: c.probability for c in words.candidates}
+    assert all(p - 1e-5 <= possible[word] for word, p in found.items())
+    assert all(p <= found.get(word, 0.0) + words.unexplored + 1e-5 for word, p in sure.items())
     assert sum(c.probability for c in words.candidates) + words.no_word + words.unexplored == pytest.approx(
         1.0, abs=1e-5
     )
@@ -295,6 +311,34 @@ def test_a_half_typed_word_is_completed_where_the_tokenizer_cuts_it_otherwise() 
         ("tomato", "ato", round(0.05 / 0.35, 4)),
         ("tomcat", "cat", round(0.05 / 0.35, 4)),
     ]
+
+
+def test_a_word_with_a_space_in_front_and_without_is_one_candidate() -> None:
+    """Its probability is that of both, and its completion the likelier one."""
+    table = table_of(["我".encode(), " 我".encode(), "你".encode(), b" "], spaced=False)
+    model = Scripted(table, {(): {"我": 0.2, " 我": 0.15, "你": 0.3, " ": 0.2}, (" ",): {"我": 0.5}})
+
+    assert rounded(search(model, table, UnspacedReader(""), 10, EXHAUSTIVE)) == [
+        ("我", " 我", 0.45),
+        ("你", "你", 0.3),
+    ]
+
+
+def test_the_likeliest_word_may_be_likeliest_only_in_both_its_ways_together() -> None:
+    """Neither of its pieces is the likeliest piece."""
+    table = table_of(["我".encode(), " 我".encode(), "你".encode()], spaced=False)
+    model = Scripted(table, {(): {"我": 0.2, " 我": 0.15, "你": 0.3}})
+
+    assert rounded(search(model, table, UnspacedReader(""), 1, EXHAUSTIVE)) == [("我", "我", 0.35)]
+
+
+def test_a_word_that_comes_in_two_ways_takes_one_place_of_the_wanted_ones() -> None:
+    """Two words are wanted: the search may not end when it knows one of them twice."""
+    table = table_of([b"a", b" a", b" b"], spaced=True)
+    model = Scripted(table, {(): {"a": 0.4, " a": 0.35, " b": 0.2}})
+    limits = SearchLimits(rows_per_run=2, max_rows=20, min_share=0.0, min_branch=0.0)
+
+    assert rounded(search(model, table, SpacedReader(""), 2, limits)) == [("a", "a", 0.75), ("b", " b", 0.2)]
 
 
 def test_a_chinese_word_may_begin_inside_the_typed_text() -> None:
