@@ -64,8 +64,8 @@ async def live(socket: WebSocket, model: str | None = None, trace: bool = False)
                 return
         except Exception as error:  # noqa: BLE001  # the client is told, as RequestLayer tells those of HTTP requests
             log_unexpected(socket.url.path, error)
-            await _send(socket, {"error": {"code": "internal", "detail": "An unexpected error happened."}})
-            await socket.close(INTERNAL, "internal server error")
+            if await _send(socket, {"error": {"code": "internal", "detail": "An unexpected error happened."}}):
+                await socket.close(INTERNAL, "internal server error")
             return
         if not await _send(socket, answer):
             return
