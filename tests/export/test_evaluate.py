@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from export.cli import app
 from export.evaluate import how_trained
-from service.bundle import METRICS_FILE, load_manifest
+from service.bundle import MANIFEST_FILE, METRICS_FILE, load_manifest
 
 
 @pytest.fixture
@@ -86,6 +86,20 @@ def test_the_behavioural_suite_needs_no_corpora_and_leaves_examples_of_failures(
     assert "negated negative" in result.stdout
     assert 0 <= load_manifest(folder).quality["behaviour_negation"] <= 1
     assert json.loads((folder / METRICS_FILE).read_text())["behaviour"]["categories"]
+
+
+@pytest.mark.parametrize("what", [("--behaviour",), ("--data", "corpora")])
+def test_a_classifier_of_other_classes_is_measured_on_own_texts_alone(
+    folder: Path, tmp_path: Path, what: tuple[str, ...]
+) -> None:
+    """The corpora and the suite know two classes, which are not its."""
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest | {"labels": ["bad", "good"]}))
+
+    result = run(folder, "--no-write", *(str(tmp_path) if part == "corpora" else part for part in what))
+
+    assert result.exit_code == 2
+    assert "the labels negative and positive" in " ".join(result.stderr.split())
 
 
 def test_a_language_model_has_no_behavioural_suite(bundles: Path) -> None:
