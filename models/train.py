@@ -140,7 +140,7 @@ def train(run: Run) -> dict[str, Any]:
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
-        known = Texts(examples, unlabelled, dev, _held_out(run))
+        known = Texts(examples, unlabelled, dev, _held_out(run) if run.teachers else set())
         averaged = _classifier_stages(run, model, tokenizer, known, pretrained)
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
@@ -301,7 +301,9 @@ def _own_data(path: Path, recipe: Recipe, seed: int) -> Labelled:
 
 def _held_out(run: Run) -> Set[str]:
     """Fingerprints of what a classifier must not read; a user's own texts are divided already."""
-    return set() if run.data is None else held_out_fingerprints(run.data, run.recipe.language)
+    if run.data is None or run.own_texts is not None:
+        return set()
+    return held_out_fingerprints(run.data, run.recipe.language)
 
 
 def _data_folder(run: Run) -> Path:
