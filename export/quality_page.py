@@ -27,7 +27,8 @@ INTRODUCTION = """# Quality
 
 Written by `rnnserve evaluate --all`; every number comes from `quality/results.json`. All bundles are measured as they are
 served: through ONNX Runtime, with the tokenizer and the calibration of the bundle, in batches of similar length. No row of
-a dev or test part was trained on, nor a copy of one in another corpus; dev parts chose the models, test parts were only
+a dev or test part was trained on as such, nor a copy of one in another labelled corpus (earlier runs read a few copies among unlabelled
+sentences: [decision 0012](decisions/0012-texts-as-people-type-them.md), point 5); dev parts chose the models, test parts were only
 measured. Models of one task and language were measured in one run. Sampling error (95 %) of an accuracy near 90 %: ± 2.1 points on 800 rows, ± 1.3 on 2,000, ± 0.4 on 25,000.
 """
 
@@ -42,7 +43,7 @@ was made with (`export/behaviour_texts.py`); their words do come in reviews, and
 names, typing errors and marks left out ask for the right order, or for the same label. The examples are sentences that people try first.
 What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
-([decision 0011](decisions/0011-linear-teachers.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
+(decisions [0011](decisions/0011-linear-teachers.md) and [0012](decisions/0012-texts-as-people-type-them.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
 author and the one of the opinions that train (`models/opinions/`) knew nothing of each other.
 """
 
