@@ -63,6 +63,11 @@ SENTIMENT: dict[str, Corpus] = {
             {"train": "sst2/train_phrases.jsonl.gz", "dev": "sst2/dev.jsonl.gz", "test": "sst2/test.jsonl.gz"},
             citation="Socher et al. 2013; Wang et al. 2018",
         ),
+        # The whole sentences among its training phrases, once more: written as its test file is, without hyphens and full stops.
+        Corpus(
+            "sst2_sentences", "en", NOT_STATED, "clairett/pytorch-sentiment-classification",
+            {"train": "sst2/train_sentences.jsonl.gz"}, citation="Socher et al. 2013",
+        ),
         # Every phrase of the training trees, in five steps; the neutral ones (2) have no class, their soft label says so.
         Corpus(
             "sst5", "en", NOT_STATED, "munikarmanish/RNTN", {"train": "sst5_trees/train_phrases.jsonl.gz"},
@@ -80,10 +85,10 @@ SENTIMENT: dict[str, Corpus] = {
             "amazon_mds", "en", "not stated (repo: Apache-2.0)", "eyalbd2/Reproducing-AutoPrompt", {"all": "amazon_mds/all.jsonl.gz"},
             hash_test=10, citation="Blitzer et al. 2007; Ziser & Reichart 2018",
         ),
-        # The set's own training file could not be had: its "dev" file trains here, its test file tests.
+        # The set's own training file could not be had: its "dev" file trains here, its test file tests, and chooses with 3 %.
         Corpus(
             "yelp", "en", "not stated (repo: Apache-2.0); Yelp terms apply", "shentianxiao/language-style-transfer",
-            {"train": "yelp_sentences/dev.jsonl.gz", "test": "yelp_sentences/test.jsonl.gz"}, citation="Shen et al. 2017",
+            {"train": "yelp_sentences/dev.jsonl.gz", "all": "yelp_sentences/test.jsonl.gz"}, hash_test=97, citation="Shen et al. 2017",
         ),
         Corpus(
             "airline", "en", "not stated (repo: GPL-3.0)", "AyushDhatwalia/Twitter-Airline-Sentiment", {"all": "twitter_airline/all.jsonl.gz"},

@@ -65,6 +65,9 @@ class DataSection(Section):
         le=1,
         description="Texts that lose their final marks, or all, before a classifier reads them.",
     )
+    mistyped_share: float = Field(
+        default=0.0, ge=0, le=1, description="Texts that get typing errors before a classifier reads them."
+    )
 
 
 class LanguageModelSection(Section):

@@ -17,10 +17,10 @@ from models.corpora import CorpusError, Example
 from models.data import IdArray, TokenTable, bucketed_batches, encode, shuffled_stream, stream_batches
 from models.language_model import LanguageModel, fused_cross_entropy
 from models.loop import Run, Schedule, Stage
-from models.marks import as_typed
 from models.recipe import ClassifierSection, LanguageModelSection
 from models.tokenizer import END_ID, START_ID
 from models.trunk import Dropouts
+from models.typed_texts import as_typed
 
 LANGUAGE_MODEL, CLASSIFIER, DISTILLATION = "language-model", "classifier", "distillation"
 WATCHED_TOKENS = 200_000  # of the training text, held back to watch over a language model
@@ -160,7 +160,8 @@ def lessons_of(
         CorpusError: no text has a token.
     """
     run.say(f"encoding {len(texts):,} texts")
-    typed = as_typed(texts, run.recipe.data.unmarked_share, run.seed)
+    data = run.recipe.data
+    typed = as_typed(texts, data.unmarked_share, data.mistyped_share, run.seed)
     encoded = encode(tokenizer, typed, run.recipe.model.backward)
     kept = [i for i, ids in enumerate(encoded) if len(ids)]
     if not kept:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from models.calibration import FEWEST, accuracies, final_logits, fit_temperature
 from models.checkpoint import (
@@ -55,6 +56,7 @@ from models.stages import (
 )
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
+from models.typed_texts import as_typed
 
 Labelled = tuple[list[Example], dict[str, list[Example]], list[DataUse]]
 OWN_LICENCE = "the owner's"
@@ -372,16 +374,25 @@ def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
 def _calibrate(
     run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]], otherwise: float = 1.0
 ) -> tuple[float, dict[str, float]]:
-    """Temperature, or ``otherwise`` if there are too few dev texts, and dev accuracy per source."""
-    parts = {}
+    """Temperature, or ``otherwise`` if there are too few dev texts, and dev accuracy per source.
+
+    Where training texts lose marks, the temperature is for dev texts as they are and without marks alike.
+    """
+
+    def logits_of(texts: Sequence[str]) -> Tensor:
+        return final_logits(model, encode(tokenizer, texts, run.recipe.model.backward), run.device)
+
+    as_written, both = {}, []
     for name, rows in dev.items():
-        logits = final_logits(
-            model, encode(tokenizer, [example.text for example in rows], run.recipe.model.backward), run.device
-        )
-        parts[name] = (logits, torch.tensor([example.label for example in rows]))
-    measured = accuracies(parts)
+        texts, labels = [example.text for example in rows], torch.tensor([example.label for example in rows])
+        as_written[name] = (logits_of(texts), labels)
+        both.append(as_written[name])
+        if run.recipe.data.unmarked_share and len(rows) >= FEWEST:
+            unmarked = logits_of(as_typed(texts, 1.0, 0.0, run.seed))
+            both[-1] = (torch.cat([as_written[name][0], unmarked]), labels.repeat(2))
+    measured = accuracies(as_written)
     for name, accuracy in measured.items():
         run.say(f"dev {name}: {accuracy:.4f} of {len(dev[name]):,}")
     if all(len(rows) < FEWEST for rows in dev.values()):
         run.say(f"fewer than {FEWEST} dev texts of a source: not calibrated, the temperature stays {otherwise:.3f}")
-    return fit_temperature(list(parts.values()), otherwise), measured
+    return fit_temperature(both, otherwise), measured

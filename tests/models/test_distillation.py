@@ -199,6 +199,8 @@ def test_a_student_reads_texts_as_people_type_them(
     whole = lengths[0.0][0]
     assert set(lengths[0.0]) == {whole}
     assert {whole, whole - 1, whole - 2} == set(lengths[0.5])  # both marks, or the last
+    with_errors = lessons_of(make_run(make_recipe(data={"mistyped_share": 1.0})), tokenizer, texts, targets, [1.0] * 20)
+    assert all(tokenizer.decode(ids.tolist()) != texts[0].lower() for ids in with_errors.encoded)
 
 
 def test_teachers_may_have_folders_of_one_name(

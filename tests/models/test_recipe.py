@@ -53,7 +53,7 @@ def test_a_recipe_needs_little(tmp_path: Path) -> None:
         (
             "[model]",
             '[data]\nsentiment = ["imbd"]\n[model]',
-            r"data\.sentiment: no corpus 'imbd' in en; there are sst2, sst5, imdb",
+            r"data\.sentiment: no corpus 'imbd' in en; there are sst2, sst2_sentences, sst5",
         ),
         ("[model]", '[data]\nsentiment = ["waimai"]\n[model]', r"no corpus 'waimai' in en"),
         ("[model]", '[data]\ntext = ["tatoeba_zh"]\n[model]', r"data\.text: no corpus 'tatoeba_zh' in en"),

@@ -24,14 +24,17 @@ from models.calibration import final_logits, fit_temperature
 from models.checkpoint import METRICS_FILE, WEIGHTS_FILE, load_checkpoint
 from models.classifier import Classifier, ClassifierConfig
 from models.corpora import CorpusError, Example
+from models.data import encode
 from models.loop import RESUME_FILE, Run, Schedule, Stage, TrainingError, average
 from models.recipe import Recipe
 from models.stages import class_weights, layerwise, targets_of
 from models.train import train
 from models.trunk import TrunkConfig
+from models.typed_texts import as_typed
 
 MakeRecipe = Callable[..., Recipe]
 MakeRun = Callable[..., Run]
+Write = Callable[[Path, list[dict[str, Any]]], None]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -221,6 +224,25 @@ def test_a_corpus_without_a_dev_part_does_not_stop_a_run(make_recipe: MakeRecipe
     train(run)
 
     assert load_checkpoint(run.out)[0].temperature == 1.0
+
+
+def test_a_run_whose_texts_lose_marks_is_calibrated_without_marks_as_well(
+    make_recipe: MakeRecipe, make_run: MakeRun, own_corpora: Path, rows_file: Write
+) -> None:
+    """On dev texts as they are and as people type them, alike."""
+    rows = [{"text": f"film {n}, my friends, was {('bad', 'good')[n % 2]}!", "label": n % 3 % 2} for n in range(60)]
+    rows_file(own_corpora / "sst2/dev.jsonl.gz", rows)
+    run = make_run(
+        make_recipe(language_model=None, data={"sentiment": ["sst2"], "unmarked_share": 0.5}), data=own_corpora
+    )
+    train(run)
+
+    config, model, tokenizer = load_checkpoint(run.out)
+    assert isinstance(model, Classifier)
+    texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
+    both = final_logits(model, encode(tokenizer, texts + as_typed(texts, 1.0, 0.0, run.seed)))
+    assert config.temperature == pytest.approx(fit_temperature([(both, labels.repeat(2))]), rel=0.02)
+    assert config.temperature != pytest.approx(fit_temperature([(both[:60], labels)]), rel=0.02)
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
