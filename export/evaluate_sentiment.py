@@ -22,11 +22,14 @@ from export.metrics import (
 )
 from export.scoring import OpenBundle, final_logits, logits_at_shares
 from models.corpora import SENTIMENT, Example, Language, Part, labelled_rows, own_examples
+from models.typed_texts import as_typed
 
 SAMPLE_SEED = 1
 YELP_SAMPLE = 20_000
 READ_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of a text's tokens
 CURVE_POINTS = 101
+TYPED_ROWS = 2_000
+TYPED_WAYS = {"marks left out": (1.0, 0.0), "typing errors": (0.0, 1.0)}  # shares for as_typed
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class SetCurves(BaseModel, frozen=True):
 class SetResult(BaseModel, frozen=True):
     """Measures on one set; see :class:`export.metrics.Classification`.
 
-    ``ece_by_chance`` is that of a perfectly calibrated model on as many rows.
+    ``ece_by_chance`` is that of a perfectly calibrated model on as many rows. ``typed`` is the accuracy on at most ``TYPED_ROWS``
+    rows as they are, and as people type them.
     """
 
     key: str
@@ -118,6 +122,7 @@ class SetResult(BaseModel, frozen=True):
     nll: float
     ece_by_chance: float | None = None
     curves: SetCurves | None = None
+    typed: dict[str, float] | None = None
 
 
 class SeedAnswer(BaseModel, frozen=True):
@@ -180,14 +185,26 @@ def predict(bundle: OpenBundle, texts: Sequence[str]) -> Array:
 def measure_set(
     bundle: OpenBundle, evaluation_set: EvaluationSet, examples: Sequence[Example], *, curves: bool = False
 ) -> SetResult:
-    """Predict and measure one set; with ``curves`` also what its plots show."""
+    """Predict and measure one set; with ``curves`` also what its plots show, and texts as people type them."""
     labels = np.array([e.label for e in examples])
     encoded = bundle.encode([e.text for e in examples])
     temperature = bundle.manifest.temperature
     if not curves:
         return set_result(evaluation_set, softmax(final_logits(bundle.engine, encoded), temperature), labels)
     steps = softmax(logits_at_shares(bundle.engine, encoded, READ_SHARES), temperature)
-    return set_result(evaluation_set, steps[-1], labels, set_curves(steps, labels))
+    result = set_result(evaluation_set, steps[-1], labels, set_curves(steps, labels))
+    return result.model_copy(update={"typed": accuracy_as_typed(bundle, examples)})
+
+
+def accuracy_as_typed(bundle: OpenBundle, examples: Sequence[Example]) -> dict[str, float]:
+    """Accuracy on at most ``TYPED_ROWS`` texts as they are, and in each of ``TYPED_WAYS`` that changes any."""
+    some = random.Random(SAMPLE_SEED).sample(examples, min(TYPED_ROWS, len(examples)))
+    texts, labels = [e.text for e in some], np.array([e.label for e in some])
+    ways = {way: as_typed(texts, *shares, SAMPLE_SEED) for way, shares in TYPED_WAYS.items()}
+    ways = {"as they are": texts} | {way: typed for way, typed in ways.items() if typed != texts}
+    return {
+        way: round(float((predict(bundle, typed).argmax(axis=1) == labels).mean()), 4) for way, typed in ways.items()
+    }
 
 
 def set_result(

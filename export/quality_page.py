@@ -13,7 +13,7 @@ from export.closed_vocabulary import ClosedVocabularyResult, closed_vocabulary_s
 from export.compare import ComparisonReport
 from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
-from export.evaluate_sentiment import READ_SHARES, SentimentReport
+from export.evaluate_sentiment import READ_SHARES, TYPED_ROWS, SentimentReport
 from export.markdown import markdown_table
 from export.plots import plot_reading, plot_reliability, plot_risk_coverage, plot_speed
 from export.readme import in_short
@@ -77,6 +77,10 @@ READING_MEASURES = """Accuracy in % when only the first so many % of each text's
 answered when only the surest so many % are answered.
 """
 
+TYPED_MEASURES = """Accuracy in % on {rows:,} rows of each set at most, as they are and as people type them: their last marks, all marks or apostrophes left out;
+inside one long word in twelve, at least one, two letters changed places, one missing or one twice. Some training texts are changed so, too.
+"""
+
 
 class Results(BaseModel, frozen=True):
     """``results.json``: all that the page is made of."""
@@ -135,6 +139,7 @@ def quality_page(results: Results) -> str:
         if report.sentiment is not None:
             parts += [SENTIMENT_MEASURES, sentiment_table(report.sentiment), _plots(report)]
             parts += [READING_MEASURES, reading_table(report.sentiment)]
+            parts += [TYPED_MEASURES.format(rows=TYPED_ROWS), typed_table(report.sentiment)]
         if report.behaviour is not None:
             parts += ["### Behaviour\n", BEHAVIOUR_MEASURES, behaviour_table(report.behaviour)]
         if report.comparison is not None:
@@ -195,6 +200,17 @@ def reading_table(report: SentimentReport) -> str:
             rows.append([s.title, *(f"{100 * value:.1f}" for value in shown)])
     heads = [f"read {share:.0%}" for share in READ_SHARES] + [f"errors at {coverage:.0%}" for coverage in COVERAGES]
     return markdown_table(["set", *heads], rows)
+
+
+def typed_table(report: SentimentReport) -> str:
+    """Accuracy on texts as people type them; a way that changes no text of a set has no number."""
+    sets = [s for s in report.sets if s.typed is not None]
+    ways = list(dict.fromkeys(way for s in sets for way in s.typed or ()))
+    rows = [
+        [s.title, *(f"{100 * (s.typed or {})[way]:.1f}" if way in (s.typed or {}) else "" for way in ways)]
+        for s in sets
+    ]
+    return markdown_table(["set", *ways], rows)
 
 
 def _plots(report: Report) -> str:

@@ -13,6 +13,7 @@ import pytest
 from export.evaluate_sentiment import (
     EVALUATION_SETS,
     EvaluationSet,
+    accuracy_as_typed,
     evaluation_sets,
     own_set,
     read_set,
@@ -21,7 +22,7 @@ from export.evaluate_sentiment import (
 )
 from export.metrics import softmax
 from export.scoring import OpenBundle
-from models.corpora import SENTIMENT
+from models.corpora import SENTIMENT, Example
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -108,6 +109,18 @@ def test_measures_carry_the_name_of_their_set() -> None:
     result = set_result(set_named("waimai_test"), probabilities, np.array([0, 1, 1, 1]))
 
     assert (result.key, result.accuracy, result.rows) == ("waimai_test", 0.75, 4)
+
+
+def test_accuracy_is_measured_on_texts_as_people_type_them(bundles: Path) -> None:
+    """Of the same texts; a way that changes none is left out."""
+    bundle = OpenBundle.open(bundles / "sentiment-zh")
+    plain = [Example(text, label, "own") for text, label in (("很好看", 1), ("不好看", 0))]
+    marked = [Example(e.text + "。", e.label, "own") for e in plain]
+
+    assert list(accuracy_as_typed(bundle, plain)) == ["as they are"]
+    found = accuracy_as_typed(bundle, marked)
+    assert list(found) == ["as they are", "marks left out"]
+    assert found["marks left out"] == accuracy_as_typed(bundle, plain)["as they are"]
 
 
 def test_seed_sentences_are_asked_in_the_model_s_language(bundles: Path) -> None:

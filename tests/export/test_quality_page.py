@@ -20,7 +20,7 @@ from export.evaluate_sentiment import (
     set_result,
 )
 from export.markdown import markdown_table
-from export.quality_page import Results, quality_page, reading_table, write_quality_page
+from export.quality_page import Results, quality_page, reading_table, typed_table, write_quality_page
 
 PNG = b"\x89PNG"
 
@@ -117,6 +117,19 @@ def test_accuracy_while_reading_and_errors_of_the_surest_are_in_a_table() -> Non
     cells = lines[2].split(" | ")
     assert float(cells[5]) == pytest.approx(100 * report.sets[0].accuracy, abs=0.1)
     assert float(cells[9].rstrip(" |")) == pytest.approx(100 - 100 * report.sets[0].accuracy, abs=0.1)
+
+
+def test_texts_as_people_type_them_have_a_table() -> None:
+    """A way of typing that changes no text of a set, as Latin letters none of a Chinese one, has no number there."""
+    report = sentiment_report().sentiment
+    assert report is not None
+    typed = [{"as they are": 0.9, "marks left out": 0.8}, {"as they are": 0.7, "typing errors": 0.6}]
+    sets = [s.model_copy(update={"typed": t}) for s, t in zip(report.sets, [*typed, None], strict=False)]
+
+    lines = typed_table(report.model_copy(update={"sets": sets})).splitlines()
+
+    assert lines[0] == "| set | as they are | marks left out | typing errors |"
+    assert lines[2:] == [f"| {sets[0].title} | 90.0 | 80.0 |  |", f"| {sets[1].title} | 70.0 |  | 60.0 |"]
 
 
 def test_a_table_has_as_many_cells_in_every_line() -> None:
