@@ -43,8 +43,10 @@ was made with (`export/behaviour_texts.py`); their words do come in reviews, and
 names, typing errors and marks left out ask for the right order, or for the same label. The examples are sentences that people try first.
 What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
-(decisions [0011](decisions/0011-linear-teachers.md) and [0012](decisions/0012-texts-as-people-type-them.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
-author and the one of the opinions that train (`models/opinions/`) knew nothing of each other.
+(decisions [0011](decisions/0011-linear-teachers.md), [0012](decisions/0012-texts-as-people-type-them.md) and
+[0013](decisions/0013-more-to-learn-from-and-more-to-choose-by.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
+authors and those of the opinions that train (`models/opinions/`) knew nothing of each other. Everyday texts (`export/everyday.toml`) are what people type,
+half of them positive, plain ones and hard ones, by an author who had seen nothing of all this.
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and

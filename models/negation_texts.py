@@ -633,14 +633,26 @@ CHINESE = Texts(
 )  # fmt: skip
 
 
+EVERYDAY = "everyday"  # the kind that stays as it is written
+
+
 def _with_opinions(texts: Texts, language: Language) -> Texts:
-    """With the kinds "implied", whose verdict a fact gives, and "manner", ways of saying that a thing is so or is not."""
+    """With further kinds.
+
+    "implied", whose verdict a fact gives; "manner", ways of saying that a thing is so or is not; "everyday", whole texts as people type them.
+    """
     path = Path(__file__).with_name("opinions") / f"{language}.toml"
     found = tomllib.loads(path.read_text(encoding="utf-8"))
     good, bad = zip(*found["implied"], strict=True)
     more = {
         "implied": Frames(keep_good=good, keep_bad=bad),
         "manner": Frames(tuple(found["keep"]), tuple(found["turn"])),
+        EVERYDAY: Frames(
+            **{
+                pool: tuple(t for t, y in found[EVERYDAY] if y == label)
+                for pool, label in (("keep_bad", 0), ("keep_good", 1))
+            }
+        ),
     }
     return replace(texts, kinds={**texts.kinds, **more})
 

@@ -51,8 +51,8 @@ def test_each_kind_has_frames_that_keep_and_frames_that_turn(language: Language,
     """Otherwise a kind would tell what its words mean. In contrasts the clauses are kept or turned; implied verdicts are facts."""
     frames: Frames = TEXTS[language].kinds[kind]
 
-    assert frames.keep or len(frames.keep_good) == len(frames.keep_bad) > 200
-    assert frames.turn or kind in ("contrast", "implied")
+    assert frames.keep or min(len(frames.keep_good), len(frames.keep_bad)) > 200
+    assert frames.turn or kind in ("contrast", "implied", "everyday")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -86,8 +86,8 @@ def test_a_word_alone_tells_no_label(language: Language, polarity: int) -> None:
         ("en", r"^I thought the \w+ would be (good|great|nice) but (it isn't|it wasn't|no)$", 0),
         ("zh", r"^(并不|不太|毫不)(好|出色|优秀)$", 0),
         ("zh", r"^(并不|不太|毫不)(差|糟糕|烂)$", 1),
-        ("zh", r"^真的很(好|出色|优秀)$", 1),
-        ("zh", r"^真的很(差|糟糕|烂)$", 0),
+        ("zh", r"^(真|确实|很|真的很)(好|出色|优秀)$", 1),
+        ("zh", r"^(真|确实|很|真的很)(差|糟糕|烂)$", 0),
         ("zh", r"^没什么缺点$", 1),
         ("zh", r"^没什么优点$", 0),
         ("zh", r"^出乎意料地(差|糟糕|烂)$", 0),
@@ -139,7 +139,7 @@ def test_no_word_is_both_good_and_bad(language: Language) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_finished_text_is_a_filled_template_of_the_behavioural_suite(language: Language) -> None:
-    """Nor do clauses, openings and endings put together make one."""
+    """Nor do clauses, openings and endings put together make one. Two words alone are nobody's template."""
     templates = TEMPLATES[language]
     pairs = itertools.chain(*templates.negation, *templates.indirect_negation, *templates.intensity)
     theirs = {
@@ -150,7 +150,7 @@ def test_no_finished_text_is_a_filled_template_of_the_behavioural_suite(language
     word = re.compile(f"{edge}(?:{'|'.join(map(re.escape, words))}){edge}")
     ours = (re.sub(r"\ban ", "a ", text.lower()) for text, _ in negation_examples(language, 20_000, seed=8))
 
-    assert not theirs & {bare(word.sub("{}", text)) for text in ours}
+    assert not (theirs - {"{}{}"}) & {bare(word.sub("{}", text)) for text in ours}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -159,9 +159,9 @@ def test_no_word_of_the_behavioural_suite_stands_in_a_frame(language: Language) 
     texts = TEXTS[language]
     *_, keep, turn = WORDS[language]
     implied = "\n".join(texts.kinds["implied"].keep_good + texts.kinds["implied"].keep_bad)
-    frames = "\n".join(
-        {*keep, *turn, *texts.before, *texts.after}.difference(_expanded(texts, tuple(implied.split("\n"))))
-    )
+    everyday = texts.kinds["everyday"]
+    whole = (*implied.split("\n"), *everyday.keep_good, *everyday.keep_bad)  # no frames
+    frames = "\n".join({*keep, *turn, *texts.before, *texts.after}.difference(_expanded(texts, whole)))
     edge = r"\b" if language == "en" else ""
 
     for domain in TEMPLATES[language].domains:
@@ -207,10 +207,10 @@ def test_a_judge_confirms_words_that_few_texts_have() -> None:
 
 def test_known_words_come_into_the_frames() -> None:
     """With their polarity: what a frame turns is turned for them, too."""
-    texts = list(negation_examples("en", 400, 3, (("zyx",), ("xyz",))))
+    texts = list(negation_examples("en", 1000, 3, (("zyx",), ("xyz",))))
 
     turned = {label for text, label in texts if "not zyx" in text.lower() and "xyz" not in text.lower()}
-    assert sum("zyx" in text.lower() or "xyz" in text.lower() for text, _ in texts) > 50
+    assert sum("zyx" in text.lower() or "xyz" in text.lower() for text, _ in texts) > 100
     assert 0 in turned
 
 
