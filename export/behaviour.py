@@ -242,12 +242,9 @@ def mistyped(text: str, rng: Rng, confused: Sequence[tuple[str, str]] = ()) -> s
     return text[:i] + text[i + 1] + text[i] + text[i + 2 :]
 
 
-def _labelled(texts_of: Callable[[Templates], Sequence[tuple[str, int]]]) -> Maker:
-    def make(templates: Templates, _: Rng) -> Iterator[Parts]:
-        for text, label in texts_of(templates):
-            yield (text,), Labels((label,))
-
-    return make
+def _examples(templates: Templates, _: Rng) -> Iterator[Parts]:
+    for text, label in templates.examples:
+        yield (text,), Labels((label,))
 
 
 def _implied(templates: Templates, _: Rng) -> Iterator[Parts]:
@@ -274,7 +271,6 @@ _CATEGORIES: dict[str, Maker] = {
     "names": _names,
     "typos": _typos,
     "marks left out": _unmarked,
-    "examples": _labelled(lambda t: t.examples),
-    "everyday": _labelled(lambda t: t.everyday),
+    "examples": _examples,
     "implied": _implied,
 }

@@ -32,7 +32,6 @@ class Templates:
         expectation_turned: sentences that turn the word's polarity: someone expected it and was wrong.
         contrast: sentences in which the word behind "but" decides.
         examples: sentences with their label, 1 positive, that people try first. Some are like training templates.
-        everyday: texts with their label as users type them, by an author who had seen nothing else of this project.
         implied: (positive, negative) sentences whose verdict a fact or a turn of phrase implies, no word of praise or blame.
         intensity: (weaker, stronger).
         invariant: sentences whose label no addition, name or typo may change.
@@ -48,7 +47,6 @@ class Templates:
     expectation_turned: tuple[str, ...]
     contrast: tuple[str, ...]
     examples: tuple[tuple[str, int], ...]
-    everyday: tuple[tuple[str, int], ...] = ()
     implied: tuple[tuple[str, str], ...] = ()
     intensity: tuple[tuple[str, str], ...] = ()
     invariant: tuple[str, ...] = ()

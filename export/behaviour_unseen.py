@@ -1,15 +1,10 @@
 """A second behavioural set, written without sight of the training templates.
 
 Its words and frames are not those of ``export/behaviour_texts.py``; most of its words train, none of its turned frames does. Its
-``implied`` pairs are by another author, who had not seen ``models/opinions/``, whose authors had not seen these; the texts in
-``everyday.toml`` by one more, who had seen nothing at all.
+``implied`` pairs are by another author, who had not seen ``models/opinions/``, whose authors had not seen these.
 """
 
 from __future__ import annotations
-
-import tomllib
-from dataclasses import replace
-from pathlib import Path
 
 from export.behaviour_texts import Domain, Templates
 from service.bundle import Language
@@ -269,13 +264,4 @@ CHINESE_UNSEEN = Templates(
     ),
 )  # fmt: skip
 
-
-def _with_everyday_texts(templates: Templates, language: Language) -> Templates:
-    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[language]
-    return replace(templates, everyday=tuple((text, label) for text, label in texts))
-
-
-UNSEEN: dict[Language, Templates] = {
-    "en": _with_everyday_texts(ENGLISH_UNSEEN, "en"),
-    "zh": _with_everyday_texts(CHINESE_UNSEEN, "zh"),
-}
+UNSEEN: dict[Language, Templates] = {"en": ENGLISH_UNSEEN, "zh": CHINESE_UNSEEN}

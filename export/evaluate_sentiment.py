@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,11 +40,12 @@ class EvaluationSet:
     Args:
         key: begins the names of its measures in the manifest, for instance ``sst2_test``.
         title: for readers.
-        corpus: name in ``models.corpora.SENTIMENT``.
+        corpus: name in ``models.corpora.SENTIMENT``; empty for texts of our own.
         part: dev or test.
         note: what a reader of the number must know.
         keep: which rows count.
         sample: at most so many rows, drawn with a fixed seed.
+        texts: our own, with their labels.
     """
 
     key: str
@@ -53,6 +55,14 @@ class EvaluationSet:
     note: str = ""
     keep: Callable[[dict[str, Any]], bool] = lambda _: True
     sample: int | None = None
+    texts: tuple[tuple[str, int], ...] = ()
+
+
+def _everyday(language: Language) -> EvaluationSet:
+    """What people type, half of it positive: no corpus but a file of ours."""
+    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[language]
+    note = "plain and hard ones, written for this by an author who had seen nothing of the project"
+    return EvaluationSet("everyday_test", "everyday texts", "", note=note, texts=tuple((t, y) for t, y in texts))
 
 
 OWN_SPLIT_10, OWN_SPLIT_5 = "own split: 10 % by the text's hash", "own split: 5 % by the text's hash"
@@ -67,6 +77,7 @@ EVALUATION_SETS: dict[Language, tuple[EvaluationSet, ...]] = {
         EvaluationSet("amazon_test", "Amazon", "amazon_mds", note=OWN_SPLIT_10),
         EvaluationSet("airline_test", "Airline tweets ±", "airline", note=f"{OWN_SPLIT_10}; neutral rows left out"),
         EvaluationSet("semeval_test", "SemEval-2017 ±", "semeval", note="neutral rows left out"),
+        _everyday("en"),
     ),
     "zh": (
         EvaluationSet("chnsenticorp_test", "ChnSentiCorp, all", "chnsenticorp", note="335 rows also stand in its train part"),
@@ -75,6 +86,7 @@ EVALUATION_SETS: dict[Language, tuple[EvaluationSet, ...]] = {
         EvaluationSet("online_shopping_test", "online_shopping", "online_shopping", note=OWN_SPLIT_5),
         EvaluationSet("appstore_test", "app store", "appstore", note=OWN_SPLIT_5),
         EvaluationSet("douban_test", "Douban", "douban", note="own split, by film; lopsided; 3 stars left out"),
+        _everyday("zh"),
     ),
 }  # fmt: skip
 
@@ -158,7 +170,7 @@ def evaluation_sets(language: Language, *, dev: bool) -> tuple[EvaluationSet, ..
 
 def read_set(data: Path, evaluation_set: EvaluationSet, limit: int | None = None) -> list[Example]:
     """Rows of a set, in the file's order; ``limit`` draws fewer, with the same seed for every model."""
-    rows = [
+    rows = [Example(text, label, evaluation_set.key) for text, label in evaluation_set.texts] or [
         Example(row["text"], label, evaluation_set.corpus)
         for row, label in labelled_rows(data, evaluation_set.corpus, evaluation_set.part)
         if evaluation_set.keep(row)

@@ -45,8 +45,7 @@ What is called unseen is a second set (`export/behaviour_unseen.py`), by an auth
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
 (decisions [0011](decisions/0011-linear-teachers.md), [0012](decisions/0012-texts-as-people-type-them.md) and
 [0013](decisions/0013-more-to-learn-from-and-more-to-choose-by.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
-authors and those of the opinions that train (`models/opinions/`) knew nothing of each other. Everyday texts (`export/everyday.toml`) are what people type,
-half of them positive, plain ones and hard ones, by an author who had seen nothing of all this.
+authors and those of the opinions that train (`models/opinions/`) knew nothing of each other.
 """
 
 COMPARISON_MEASURES = """The same rows for all, {rows} of each set at most, drawn with a fixed seed. Naive Bayes and logistic regression are untuned and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from export.evaluate_sentiment import (
 )
 from export.metrics import softmax
 from export.scoring import OpenBundle
-from models.corpora import SENTIMENT, Example
+from models.corpora import LONG_ENOUGH, SENTIMENT, Example
+from models.negation import negation_examples
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -89,7 +91,18 @@ def test_every_set_is_one_that_the_readers_know(language: Any) -> None:
     sets = EVALUATION_SETS[language]
 
     assert len({s.key for s in sets}) == len(sets)
-    assert {SENTIMENT[s.corpus].language for s in sets} == {language}
+    assert {SENTIMENT[s.corpus].language for s in sets if not s.texts} == {language}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_everyday_texts_are_half_positive_and_none_trains_but_common_phrases(language: Any) -> None:
+    """They need no corpora folder; texts that a finished training text equals are short ones ("never again")."""
+    examples = read_set(Path(), next(s for s in EVALUATION_SETS[language] if s.key == "everyday_test"))
+    long = {e.text for e in examples if len(re.findall(r"\w", e.text)) > LONG_ENOUGH[language]}
+
+    assert sum(e.label for e in examples) * 2 == len(examples) == 200
+    assert len(long) > 100
+    assert not long & {text for text, _ in negation_examples(language, 100_000, seed=0)}
 
 
 def test_own_texts_make_a_set_named_after_their_file(tmp_path: Path) -> None:
