@@ -79,7 +79,8 @@ answered when only the surest so many % are answered.
 """
 
 TYPED_MEASURES = """Accuracy in % on {rows:,} rows of each set at most, as they are and as people type them: their last marks, all marks or apostrophes left out;
-inside one long word in twelve, at least one, two letters changed places, one missing or one twice. Some training texts are changed so, too.
+for every dozen words one error, at least one, inside a word of five or more Latin letters: two letters changed places, one missing or one twice. English training
+texts are changed in both ways, too, Chinese ones lose marks alone.
 """
 
 

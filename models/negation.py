@@ -1,6 +1,6 @@
 """Templated negation: short texts in which a word or a turn of phrase decides the verdict, mixed into a classifier's training texts.
 
-Words and frames are in ``negation_texts.py`` and ``opinions/``. The behavioural suite in ``export/behaviour.py`` tests with other frames and other words.
+Words and frames are in ``negation_texts.py`` and ``opinions/``, where whole texts as people type them are, too. The behavioural suite in ``export/behaviour.py`` tests with other frames and other words.
 """
 
 from __future__ import annotations
