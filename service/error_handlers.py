@@ -43,7 +43,8 @@ STATUS: Mapping[type[ServiceError], int] = {
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_RETRY_AFTER_S = 60.0
-MAX_ERRORS = 100  # wrong fields that an answer names: a small body can have a million of them
+MAX_ERRORS = 100  # wrong fields that an answer names, the first ones
+MAX_ERRORS_READ = 10_000  # more are only counted: a small body can have a million, and pydantic describes all or none
 MAX_POINTER_KEY = 80  # characters of a caller's own key that a pointer repeats
 OPENAI_PREFIXES = ("/v1/completions", "/v1/models")
 INTERNAL_DETAIL = "An unexpected error happened. It has been logged under this request's id."
@@ -85,7 +86,7 @@ def json_pointer(parts: tuple[int | str, ...]) -> str:
 
 def from_validation_error(error: ValidationError, body: bytes) -> ServiceError:
     """What pydantic found wrong in ``body``, in our words and without the caller's input."""
-    if error.error_count() > MAX_ERRORS:
+    if error.error_count() > MAX_ERRORS_READ:
         detail = f"{error.error_count()} fields are wrong, too many to name"
         return InvalidRequestError.of(FieldError("", "invalid_value", detail))
     found = error.errors(include_url=False, include_input=False)
@@ -100,8 +101,9 @@ def from_validation_error(error: ValidationError, body: bytes) -> ServiceError:
     return InvalidRequestError.of(
         *(
             FieldError(json_pointer(tuple(item["loc"])), CODES.get(item["type"], _own_code(item["type"])), item["msg"])
-            for item in found
-        )
+            for item in found[:MAX_ERRORS]
+        ),
+        unnamed=max(len(found) - MAX_ERRORS, 0),
     )
 
 

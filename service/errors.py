@@ -84,9 +84,10 @@ class InvalidRequestError(ServiceError):
     title = "The request has invalid fields"
 
     @classmethod
-    def of(cls, *errors: FieldError) -> InvalidRequestError:
-        """The error for these wrong fields; its detail is the first one's."""
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    def of(cls, *errors: FieldError, unnamed: int = 0) -> InvalidRequestError:
+        """The error for these wrong fields, and for so many more that it doesn't name; its detail is the first one's."""
+        others = len(errors) - 1 + unnamed
+        more = f" (and {others} more)" if others else ""
         return cls(f"{errors[0].pointer or 'body'}: {errors[0].detail}{more}", errors)
 
 

@@ -249,6 +249,15 @@ def test_a_body_with_thousands_of_mistakes_gets_a_short_answer(model: type[BaseM
     assert 1 <= len(error.errors) <= MAX_ERRORS
 
 
+def test_of_many_wrong_fields_the_first_are_named_and_the_others_counted() -> None:
+    """A caller who sends a whole record learns which fields were not asked for."""
+    error = refusal(b'{"text": "a", %s}' % b",".join(b'"x%d": 1' % i for i in range(500)), SentimentRequest)
+
+    assert [field.pointer for field in error.errors] == [f"/x{i}" for i in range(MAX_ERRORS)]
+    assert error.detail.startswith("/x0: ")
+    assert error.detail.endswith("(and 499 more)")
+
+
 def test_validation_stops_at_the_first_wrong_item_of_a_list() -> None:
     """Not only the answer is short: the mistakes behind the first are not even looked for."""
     with pytest.raises(ValidationError) as caught:
