@@ -58,11 +58,12 @@ class EvaluationSet:
     texts: tuple[tuple[str, int], ...] = ()
 
 
-def _everyday(language: Language) -> EvaluationSet:
-    """What people type, half of it positive: no corpus but a file of ours."""
-    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[language]
+def _everyday(language: Language, part: Part) -> EvaluationSet:
+    """What people type, half of it positive: no corpus but a file of ours. Each part has an author of its own."""
+    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[part][language]
     note = "plain and hard ones, written for this by an author who had seen nothing of the project"
-    return EvaluationSet("everyday_test", "everyday texts", "", note=note, texts=tuple((t, y) for t, y in texts))
+    title = "everyday texts" if part == "test" else "everyday dev"
+    return EvaluationSet(f"everyday_{part}", title, "", part, note, texts=tuple((t, y) for t, y in texts))
 
 
 OWN_SPLIT_10, OWN_SPLIT_5 = "own split: 10 % by the text's hash", "own split: 5 % by the text's hash"
@@ -77,7 +78,7 @@ EVALUATION_SETS: dict[Language, tuple[EvaluationSet, ...]] = {
         EvaluationSet("amazon_test", "Amazon", "amazon_mds", note=OWN_SPLIT_10),
         EvaluationSet("airline_test", "Airline tweets ±", "airline", note=f"{OWN_SPLIT_10}; neutral rows left out"),
         EvaluationSet("semeval_test", "SemEval-2017 ±", "semeval", note="neutral rows left out"),
-        _everyday("en"),
+        _everyday("en", "test"),
     ),
     "zh": (
         EvaluationSet("chnsenticorp_test", "ChnSentiCorp, all", "chnsenticorp", note="335 rows also stand in its train part"),
@@ -86,7 +87,7 @@ EVALUATION_SETS: dict[Language, tuple[EvaluationSet, ...]] = {
         EvaluationSet("online_shopping_test", "online_shopping", "online_shopping", note=OWN_SPLIT_5),
         EvaluationSet("appstore_test", "app store", "appstore", note=OWN_SPLIT_5),
         EvaluationSet("douban_test", "Douban", "douban", note="own split, by film; lopsided; 3 stars left out"),
-        _everyday("zh"),
+        _everyday("zh", "test"),
     ),
 }  # fmt: skip
 
@@ -165,7 +166,8 @@ def evaluation_sets(language: Language, *, dev: bool) -> tuple[EvaluationSet, ..
     if not dev:
         return EVALUATION_SETS[language]
     corpora = [c for c in SENTIMENT.values() if c.language == language and c.files.keys() & {"dev", "all"}]
-    return tuple(EvaluationSet(f"{c.name}_dev", f"{c.name} dev", c.name, "dev", sample=YELP_SAMPLE) for c in corpora)
+    sets = [EvaluationSet(f"{c.name}_dev", f"{c.name} dev", c.name, "dev", sample=YELP_SAMPLE) for c in corpora]
+    return (*sets, _everyday(language, "dev"))
 
 
 def read_set(data: Path, evaluation_set: EvaluationSet, limit: int | None = None) -> list[Example]:

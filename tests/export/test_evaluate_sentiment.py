@@ -95,12 +95,16 @@ def test_every_set_is_one_that_the_readers_know(language: Any) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_everyday_texts_are_half_positive_and_none_trains_but_common_phrases(language: Any) -> None:
+@pytest.mark.parametrize(("part", "rows"), [("dev", 298), ("test", 200)])
+def test_everyday_texts_are_half_positive_and_none_trains_but_common_phrases(
+    language: Any, part: str, rows: int
+) -> None:
     """They need no corpora folder; texts that a finished training text equals are short ones ("never again")."""
-    examples = read_set(Path(), next(s for s in EVALUATION_SETS[language] if s.key == "everyday_test"))
+    sets = evaluation_sets(language, dev=part == "dev")
+    examples = read_set(Path(), next(s for s in sets if s.key == f"everyday_{part}"))
     long = {e.text for e in examples if len(re.findall(r"\w", e.text)) > LONG_ENOUGH[language]}
 
-    assert sum(e.label for e in examples) * 2 == len(examples) == 200
+    assert sum(e.label for e in examples) * 2 == len(examples) == rows
     assert len(long) > 100
     assert not long & {text for text, _ in negation_examples(language, 100_000, seed=0)}
 
