@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from export.evaluate_sentiment import (
 from export.metrics import softmax
 from export.scoring import OpenBundle
 from models.corpora import LONG_ENOUGH, SENTIMENT, Example
-from models.negation import negation_examples
+from models.negation import _expanded, negation_examples
+from models.negation_texts import TEXTS
+from models.tokenizer import Language
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -107,6 +110,47 @@ def test_everyday_texts_are_half_positive_and_none_trains_but_common_phrases(
     assert sum(e.label for e in examples) * 2 == len(examples) == rows
     assert len(long) > 100
     assert not long & {text for text, _ in negation_examples(language, 100_000, seed=0)}
+
+
+def words(text: str, language: Language) -> list[str]:
+    """What is compared: words, in Chinese characters."""
+    return re.findall(r"\w+" if language == "en" else r"\w", text.lower())
+
+
+def alike(a: list[str], b: list[str]) -> bool:
+    """At least seven tenths of the words are the same, in the same order."""
+    if 2 * len(set(a) & set(b)) < 0.6 * (len(set(a)) + len(set(b))):
+        return False
+    return SequenceMatcher(None, a, b).ratio() >= 0.7
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_training_text_is_like_an_everyday_text(language: Language) -> None:
+    """Opinions and whole texts that train; stock phrases of a few words are nobody's."""
+    fewest = {"en": 4, "zh": 7}[language]
+    sets = [s for dev in (True, False) for s in evaluation_sets(language, dev=dev) if s.texts]
+    asked = [w for s in sets for text, _ in s.texts if len(w := words(text, language)) >= fewest]
+    kinds = [TEXTS[language].kinds[kind] for kind in ("implied", "everyday")]
+    frames = [frame for kind in kinds for frame in (*kind.keep_good, *kind.keep_bad)]
+    texts = set(_expanded(TEXTS[language], tuple(frames)))
+    trained = [w for text in texts if len(w := words(text, language)) >= fewest]
+
+    assert len(sets) == 2
+    assert len(trained) > 4_000
+    assert not [(" ".join(a), " ".join(b)) for a in asked for b in trained if alike(a, b)]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_everyday_text_both_chooses_and_tests(language: Language) -> None:
+    """Not even in other letter case or with other marks."""
+    dev, test = (
+        {" ".join(words(text, language)) for s in evaluation_sets(language, dev=dev) for text, _ in s.texts}
+        for dev in (True, False)
+    )
+
+    assert dev
+    assert test
+    assert not dev & test
 
 
 def test_own_texts_make_a_set_named_after_their_file(tmp_path: Path) -> None:
