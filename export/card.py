@@ -20,8 +20,8 @@ LANGUAGES = {"en": "English", "zh": "Chinese"}
 INTENDED_USE = {
     "sentiment": """Labels the sentiment of reviews, comments and other texts that judge something, and shows after every token how
 sure it is. Made for back ends that sort or watch many texts. It was trained with {labels} labels: a text that judges nothing
-gets one of them all the same, often with more certainty than it deserves. It is no judge of persons, and nothing of weight should
-hang on a single answer. Irony, quotations of other opinions, praise or blame that a fact alone implies, and negation
+gets one of them all the same, often with more certainty than it deserves, and a mere word for a religion or a people may tip it. It is no
+judge of persons, and nothing of weight should hang on a single answer. Irony, quotations of other opinions, praise or blame that a fact alone implies, and negation
 in unusual words mislead it, and it may be sure of itself then; see the failures below.""",
     "language-model": """Suggests the next word while someone types, and completes short texts. It knows the everyday language of its
 training corpora. It repeats what they say, knows nothing of the world, and what it writes may be false or offensive: show

@@ -28,7 +28,8 @@ INTRODUCTION = """# Quality
 Written by `rnnserve evaluate --all`; every number comes from `quality/results.json`. All bundles are measured as they are
 served: through ONNX Runtime, with the tokenizer and the calibration of the bundle, in batches of similar length. No row of
 a dev or test part was trained on as such, nor a copy of one in another labelled corpus (earlier runs read a few copies among unlabelled
-sentences: [decision 0012](decisions/0012-texts-as-people-type-them.md), point 5); dev parts chose the models, test parts were only
+sentences: [decision 0012](decisions/0012-texts-as-people-type-them.md), point 5; six everyday test texts are like opinions that trained:
+[decision 0014](decisions/0014-everyday-texts-choose-too.md)); dev parts chose the models, test parts were only
 measured. Models of one task and language were measured in one run. Sampling error (95 %) of an accuracy near 90 %: ± 2.1 points on 800 rows, ± 1.3 on 2,000, ± 0.4 on 25,000.
 """
 

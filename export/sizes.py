@@ -16,8 +16,9 @@ NOT_IN_THE_MEAN = frozenset({"sst2_dev", "chnsenticorp_test"})
 MOST_WEIGHTS = {"sentiment": 3_000_000, "language-model": 5_500_000}  # of a model that ships
 
 HOW_IT_IS_CHOSEN = {
-    "sentiment": """Accuracy in %, on the same rows in the same run. Column *dev* is the mean accuracy over the dev parts; it alone may choose
-what ships (★), beside weights and time a token. {rank}The mean is over the test sets, which choose nothing.
+    "sentiment": """Accuracy in %, on the same rows in the same run. Column *dev* is the mean accuracy over the dev parts, among them
+298 everyday texts that are not the test's; it alone may choose what ships (★), beside weights and time a token. {rank}The mean is over the test
+sets, which choose nothing.
 """,
     "language-model": """Perplexity per {unit}, on the same text in the same run; lower is better. Column *dev* is in nats a piece, on documents held
 back from the training text (drawn by each seed); it alone may choose what ships (★), beside weights and time a token. {rank}The mean is
