@@ -13,7 +13,7 @@ import typer
 import service.cli
 
 SERVING_COMMANDS = frozenset({"serve", "predict", "models"})
-TRAINING_COMMANDS = ("train", "evaluate", "export", "data", "compare-cells")
+TRAINING_COMMANDS = ("train", "calibrate", "evaluate", "export", "data", "compare-cells")
 NO_TORCH = "This command needs the training tools: make train-tools"
 USAGE_ERROR = 2
 

@@ -68,6 +68,7 @@ class Report(BaseModel, frozen=True):
     parameters: int
     precision: str
     further: bool = False
+    earlier: bool = Field(default=False, description="A further bundle that the last run of its kind did not measure.")
     weights: str = ""
     recipe: str | None = None
     seed: int | None = None

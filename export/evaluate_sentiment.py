@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from export.metrics import (
     softmax,
 )
 from export.scoring import OpenBundle, final_logits, logits_at_shares
-from models.corpora import SENTIMENT, Example, Language, Part, labelled_rows, own_examples
+from models.corpora import SENTIMENT, Example, Language, Part, everyday, labelled_rows, own_examples
 from models.typed_texts import as_typed
 
 SAMPLE_SEED = 1
@@ -59,11 +58,10 @@ class EvaluationSet:
 
 
 def _everyday(language: Language, part: Part) -> EvaluationSet:
-    """What people type, half of it positive: no corpus but a file of ours. Each part has an author of its own."""
-    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[part][language]
+    texts = tuple((example.text, example.label) for example in everyday(language, part))
     note = "plain and hard ones, written for this by an author who had seen nothing of the project"
     title = "everyday texts" if part == "test" else "everyday dev"
-    return EvaluationSet(f"everyday_{part}", title, "", part, note, texts=tuple((t, y) for t, y in texts))
+    return EvaluationSet(f"everyday_{part}", title, "", part, note, texts=texts)
 
 
 OWN_SPLIT_10, OWN_SPLIT_5 = "own split: 10 % by the text's hash", "own split: 5 % by the text's hash"

@@ -179,7 +179,12 @@ def _classifier_head(
             total = running_sum(g.one("Mul", h, weight), carried["boltzmann_sum"])
             pooled.append(g.one("Div", total, running_sum(weight, carried["boltzmann_weight"])))
     x = g.one("Concat", *pooled, axis=2)
-    return g.linear(g.one("Relu", g.linear(x, "head")), "out"), after
+    features = g.one("Relu", g.linear(x, "head"))
+    logits = g.linear(features, "out")
+    if config.text_temperature:
+        log_temperature = g.one("Tanh", g.linear(features, "temperature"))  # (B, K, 1)
+        logits = g.one("Mul", logits, g.one("Exp", g.one("Neg", log_temperature)))
+    return logits, after
 
 
 def _language_model_head(g: GraphBuilder, trunk: TrunkConfig, h: str) -> str:

@@ -16,11 +16,11 @@ NOT_IN_THE_MEAN = frozenset({"sst2_dev", "chnsenticorp_test"})
 MOST_WEIGHTS = {"sentiment": 3_000_000, "language-model": 5_500_000}  # of a model that ships
 
 HOW_IT_IS_CHOSEN = {
-    "sentiment": """Accuracy in %, on the same rows in the same run. Column *dev* is the mean accuracy over the dev parts, among them
+    "sentiment": """Accuracy in %, on the same rows. Column *dev* is the mean accuracy over the dev parts, among them
 298 everyday texts that are not the test's; it alone may choose what ships (★), beside weights and time a token. {rank}The mean is over the test
 sets, which choose nothing.
 """,
-    "language-model": """Perplexity per {unit}, on the same text in the same run; lower is better. Column *dev* is in nats a piece, on documents held
+    "language-model": """Perplexity per {unit}, on the same text; lower is better. Column *dev* is in nats a piece, on documents held
 back from the training text (drawn by each seed); it alone may choose what ships (★), beside weights and time a token. {rank}The mean is
 geometric, over the corpora's own held-out parts, which choose nothing.
 """,
@@ -59,6 +59,13 @@ def scores(report: Report) -> dict[str, float]:
     if report.language_model is not None:
         return {c.corpus: c.predictors[0].perplexity for c in report.language_model.corpora}
     return report.perplexities or {}
+
+
+def rows_of(report: Report) -> dict[str, int]:
+    """How much of each test set a bundle was measured on: rows; of a language model 0."""
+    if report.sentiment is not None:
+        return {s.key: s.rows for s in report.sentiment.sets}
+    return dict.fromkeys(scores(report), 0)
 
 
 def mean_score(report: Report, titles: Sequence[str]) -> float:
@@ -127,7 +134,7 @@ def size_table(reports: Sequence[Report]) -> str:
     titles = shared_titles(reports)
     rows = [
         [
-            f"**{network(r)} ★**" if not r.further else network(r) + (" †" if r.rows_cut else ""),
+            f"**{network(r)} ★**" if not r.further else network(r) + " †" * bool(r.rows_cut) + " ‡" * r.earlier,
             f"{r.parameters / 1e6:.2f} M",
             r.precision,
             "" if r.seed is None else str(r.seed),
@@ -142,6 +149,8 @@ def size_table(reports: Sequence[Report]) -> str:
     heads = ["network", "weights", "precision", "seed", "trained", "µs a token", "dev", "mean", *titles]
     cut = {r.rows_cut for r in reports if r.rows_cut}
     note = f"\n†: more than {LARGE / 1e6:.0f} M weights; at most {max(cut):,} rows of each set.\n" if cut else ""
+    if any(r.earlier for r in reports):
+        note += "\n‡: measured in an earlier run, on the same rows; so was its time a token.\n"
     return markdown_table(heads, rows) + note
 
 

@@ -29,6 +29,7 @@ class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
     pools: Pools = ("last", "boltzmann")
     head_size: int = Field(default=64, ge=1)
     labels: tuple[str, ...] = ("negative", "positive")
+    text_temperature: bool = False  # calibration set a temperature that depends on the text
 
     def pool_sizes(self) -> dict[str, int]:
         """What the pools carry on, in their order: name -> float32 numbers. ``last`` carries nothing, the trunk has it."""
@@ -64,6 +65,8 @@ class Classifier(nn.Module):
             self.sharpness = nn.Parameter(torch.full((hidden,), 4.0))
         self.head = nn.Linear(len(config.pools) * hidden, config.head_size)
         self.out = nn.Linear(config.head_size, len(config.labels))
+        if config.text_temperature:
+            self.temperature = nn.Linear(config.head_size, 1)
 
     def forward(
         self,
@@ -80,6 +83,19 @@ class Classifier(nn.Module):
             (B, T, C) logits after every token and (B, S) the state after each row's own length; or, with ``final_only``
             (training), (B, C) logits after each row's last token and no meaningful state, which spares packing.
         """
+        pooled, after = self._pooled(input_ids, lengths, state, dropout, final_only)
+        before, inside = head_dropout
+        features = torch.relu(self.head(nn.functional.dropout(pooled, before, self.training)))
+        return self.logits(nn.functional.dropout(features, inside, self.training)), after
+
+    def final_features(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, head_size): what :meth:`logits` takes, after each row's last token."""
+        return torch.relu(self.head(self._pooled(input_ids, lengths, None, None, final_only=True)[0]))
+
+    def _pooled(
+        self, input_ids: Tensor, lengths: Tensor, state: Tensor | None, dropout: Dropouts | None, final_only: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The pools side by side, (B, T, P) or (B, P) with ``final_only``, and the state after; see :meth:`forward`."""
         config = self.config
         if state is None:
             state = torch.zeros(len(input_ids), config.state_size, device=input_ids.device)
@@ -108,11 +124,19 @@ class Classifier(nn.Module):
                 weights = add_up(carried["boltzmann_weight"], weight)
                 pooled.append(total / weights)
                 after += [total[:, -1], weights[:, -1]]
-        x = torch.cat(pooled, dim=-1)
-        before, inside = head_dropout
-        x = torch.relu(self.head(nn.functional.dropout(x, before, self.training)))
-        logits = self.out(nn.functional.dropout(x, inside, self.training))
-        return logits, (trunk_state if final_only else torch.cat(after, dim=1))
+        return torch.cat(pooled, dim=-1), (trunk_state if final_only else torch.cat(after, dim=1))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(..., head_size) the head's hidden layer -> (..., C).
+
+        With ``text_temperature`` divided by a temperature within 1/e and e that depends on the features: texts of some kinds
+        are harder than a classifier thinks, of others easier. Source: Joy et al. 2023 (arXiv:2207.06211), with a linear
+        function for their density model.
+        """
+        logits: Tensor = self.out(features)
+        if self.config.text_temperature:
+            logits = logits * torch.exp(-torch.tanh(self.temperature(features)))
+        return logits
 
 
 def _final_sum(start: Tensor, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from models.corpora import CorpusError
 from models.data_pack import PackError, corpora_folder, write_pack
 from models.loop import Run, TrainingError
 from models.recipe import RecipeError, load_recipe
-from models.train import train
+from models.train import recalibrate, train
 
 app = typer.Typer()
 data_app = typer.Typer(no_args_is_help=True, help="Corpora for training.")
@@ -66,6 +66,25 @@ def train_command(
         with corpora_folder(data) as folder:
             teachers = tuple(teacher or ())
             train(Run(chosen, folder, out, seed, device, max_minutes, texts, init, teachers, tokenizer, console))
+    except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:
+        raise _fail(console, error) from error
+
+
+@app.command("calibrate")
+def calibrate_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A trained classifier, or a bundle.")],
+    recipe: Annotated[
+        str, typer.Argument(help="The recipe it was trained by: it names the corpora whose dev parts count.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the calibrated checkpoint.")],
+    data: Annotated[Path, typer.Option(help="The corpora folder, or a data pack.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fit the temperatures of a classifier again. Training does it at its end."""
+    console = Console(stderr=True)
+    try:
+        with corpora_folder(data) as folder:
+            recalibrate(Run(load_recipe(find_recipe(recipe)), folder, out, seed, console=console), checkpoint)
     except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:
         raise _fail(console, error) from error
 

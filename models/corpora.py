@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import re
+import tomllib
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -55,6 +56,7 @@ class Corpus:
 
 
 NOT_STATED = "not stated"
+EVERYDAY = "everyday"  # no corpus but a file of ours
 SENTIMENT: dict[str, Corpus] = {
     corpus.name: corpus
     for corpus in [
@@ -235,6 +237,12 @@ def _hash_percent(text: str) -> int:
     """0..99, the same on every machine."""
     digest = hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:4]) % 100
+
+
+def everyday(language: Language, part: Part) -> list[Example]:
+    """Texts as people type them, written for this, half of them positive: a dev and a test part, each by authors of its own."""
+    texts = tomllib.loads(Path(__file__).with_name("everyday.toml").read_text(encoding="utf-8"))[part][language]
+    return [Example(text, label, EVERYDAY) for text, label in texts]
 
 
 def labelled(data: Path, name: str, part: Part) -> list[Example]:

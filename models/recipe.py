@@ -57,6 +57,7 @@ class DataSection(Section):
     closed: str | None = Field(
         default=None, description="A benchmark, alone: read in order, in words of its own vocabulary, then measured."
     )
+    everyday: bool = Field(default=False, description="Everyday texts of ours are a dev part beside the corpora's.")
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
     unmarked_share: float = Field(

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from models.calibration import FEWEST, accuracies, final_logits, fit_temperature
+from models.calibration import FEWEST, Calibration, accuracies, calibrate, dev_part, uncalibrated
 from models.checkpoint import (
     METRICS_FILE,
     TOKENIZER_FILE,
@@ -27,8 +26,10 @@ from models.checkpoint import (
 from models.classifier import Classifier, ClassifierConfig
 from models.closed_vocabulary import check_words, perplexities, word_tokenizer
 from models.corpora import (
+    EVERYDAY,
     Example,
     closed_text,
+    everyday,
     fingerprint,
     held_out_fingerprints,
     labelled,
@@ -121,6 +122,7 @@ def train(run: Run) -> dict[str, Any]:
         language=recipe.language,
         training_data=_all_uses(start, used, text_used),
     )
+    calibrated: Calibration | None = None
     if last is None and language_model is not None:
         save_checkpoint(
             run.out, config.model_copy(update={"language_model": language_model.config}), language_model, tokenizer
@@ -147,12 +149,11 @@ def train(run: Run) -> dict[str, Any]:
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
         otherwise = start.config.temperature if start is not None and same_start is not None else 1.0
-        temperature, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev, otherwise)
-        config = config.model_copy(
-            update={"classifier": averaged.config, "temperature": temperature, "backward": recipe.model.backward}
-        )
-        save_checkpoint(run.out, config, averaged, tokenizer)
+        calibrated, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev, otherwise)
+        save_checkpoint(run.out, _calibrated(config, calibrated, recipe.model.backward), calibrated.model, tokenizer)
     metrics = _metrics(run, start)
+    if calibrated is not None:
+        metrics["calibration"] = calibrated.summary()
     write_json(run.out / METRICS_FILE, metrics)
     for file in (RESUME_FILE, ANSWERS_FILE):
         (run.out / file).unlink(missing_ok=True)
@@ -205,6 +206,8 @@ def _checkpoint_to_start_from(folder: Path, recipe: Recipe) -> _Start:
     history = {
         key: metrics[key] for key in ("stages", "minutes", "device", "teachers", "started_from") if key in metrics
     }
+    if isinstance(module, Classifier):
+        module = uncalibrated(module)
     return _Start(config, module, tokenizer, history)
 
 
@@ -274,7 +277,6 @@ def _labelled_data(run: Run) -> Labelled:
         return _own_data(run.own_texts, recipe, run.seed)
     data = _data_folder(run)
     examples, used = training_examples(data, recipe.data.sentiment)
-    dev = {name: labelled(data, name, "dev") for name in recipe.data.sentiment}
     examples += [e for e in examples for _ in range(recipe.data.repeat.get(e.source, 1) - 1)]
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
@@ -285,7 +287,16 @@ def _labelled_data(run: Run) -> Labelled:
         pairs += negation_examples(recipe.language, count - len(pairs), run.seed, known)
         examples += [Example(text, label, NEGATION) for text, label in pairs]
         used.append(DataUse(name=NEGATION, licence="Apache-2.0", source="models/negation.py", rows=count))
-    return examples, {name: rows for name, rows in dev.items() if rows}, used
+    return examples, _dev_parts(run), used
+
+
+def _dev_parts(run: Run) -> dict[str, list[Example]]:
+    """Of the recipe's corpora; the name of each that has one."""
+    data = _data_folder(run)
+    dev = {name: labelled(data, name, "dev") for name in run.recipe.data.sentiment}
+    if run.recipe.data.everyday:
+        dev[EVERYDAY] = everyday(run.recipe.language, "dev")
+    return {name: rows for name, rows in dev.items() if rows}
 
 
 def _own_data(path: Path, recipe: Recipe, seed: int) -> Labelled:
@@ -371,28 +382,57 @@ def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
 # -- calibration -------------------------------------------------------------------------------------------------------
 
 
+def recalibrate(run: Run, checkpoint: Path) -> Calibration:
+    """Calibrate a classifier that is trained, on the dev parts of the recipe it was trained by, and write it to ``run.out``.
+
+    Raises:
+        CorpusError: a corpus cannot be used.
+        CheckpointError: the checkpoint cannot be read.
+        TrainingError: it is no classifier.
+    """
+    config, module, tokenizer = load_checkpoint(checkpoint)
+    if not isinstance(module, Classifier):
+        raise TrainingError(f"{checkpoint} holds a language model: only classifiers are calibrated")
+    run.out.mkdir(parents=True, exist_ok=True)
+    dev = _dev_parts(run)
+    calibrated, _ = _calibrate(run, uncalibrated(module).to(run.device), tokenizer, dev, config.temperature)
+    save_checkpoint(run.out, _calibrated(config, calibrated, config.backward), calibrated.model, tokenizer)
+    path = checkpoint / METRICS_FILE
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_json(run.out / METRICS_FILE, metrics | {"calibration": calibrated.summary()})
+    run.say(f"wrote {run.out}")
+    return calibrated
+
+
+def _calibrated(config: CheckpointConfig, found: Calibration, backward: bool) -> CheckpointConfig:
+    return config.model_copy(
+        update={"classifier": found.model.config, "temperature": found.temperature, "backward": backward}
+    )
+
+
 def _calibrate(
     run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]], otherwise: float = 1.0
-) -> tuple[float, dict[str, float]]:
-    """Temperature, or ``otherwise`` if there are too few dev texts, and dev accuracy per source.
+) -> tuple[Calibration, dict[str, float]]:
+    """The calibrated classifier, with the temperature ``otherwise`` if there are too few dev texts, and dev accuracy per source.
 
-    Where training texts lose marks, the temperature is for dev texts as they are and without marks alike.
+    Where training texts lose marks, dev texts count as they are and without marks alike.
     """
-
-    def logits_of(texts: Sequence[str]) -> Tensor:
-        return final_logits(model, encode(tokenizer, texts, run.recipe.model.backward), run.device)
-
-    as_written, both = {}, []
+    parts = {}
     for name, rows in dev.items():
-        texts, labels = [example.text for example in rows], torch.tensor([example.label for example in rows])
-        as_written[name] = (logits_of(texts), labels)
-        both.append(as_written[name])
+        texts = [example.text for example in rows]
+        ways = [texts]
         if run.recipe.data.unmarked_share and len(rows) >= FEWEST:
-            unmarked = logits_of(as_typed(texts, 1.0, 0.0, run.seed))
-            both[-1] = (torch.cat([as_written[name][0], unmarked]), labels.repeat(2))
-    measured = accuracies(as_written)
+            ways.append(as_typed(texts, 1.0, 0.0, run.seed))
+        encoded = [encode(tokenizer, way, run.recipe.model.backward) for way in ways]
+        parts[name] = dev_part(model, encoded, [example.label for example in rows], run.device)
+    measured = accuracies({name: (part.logits[0], part.labels) for name, part in parts.items()})
     for name, accuracy in measured.items():
         run.say(f"dev {name}: {accuracy:.4f} of {len(dev[name]):,}")
     if all(len(rows) < FEWEST for rows in dev.values()):
         run.say(f"fewer than {FEWEST} dev texts of a source: not calibrated, the temperature stays {otherwise:.3f}")
-    return fit_temperature(both, otherwise), measured
+    found = calibrate(model, list(parts.values()), otherwise)
+    if found.nll is not None:
+        run.say(
+            f"cross-validated NLL on dev: {found.nll[0]:.4f} with one temperature, {found.nll[1]:.4f} with one for each text"
+        )
+    return found, measured

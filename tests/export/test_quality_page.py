@@ -70,8 +70,26 @@ def test_page_plots_and_results_are_written_together(tmp_path: Path) -> None:
     assert [r.model for r in results.reports] == ["sentiment-en@1", "lm-zh@1"]
 
 
-def test_a_later_run_replaces_all_models_of_its_kind_and_keeps_the_others(tmp_path: Path) -> None:
-    """Models of one task and language stand side by side only if one run measured them."""
+def test_further_bundles_stay_when_a_later_run_does_not_measure_them_again(tmp_path: Path) -> None:
+    """Marked as of an earlier run; one that was measured again, or on other rows, is not there twice."""
+    other_seed = sentiment_report().model_copy(update={"further": True, "weights": "aa", "seed": 7})
+    again = other_seed.model_copy(update={"weights": "bb", "seed": 8})
+    assert again.sentiment is not None
+    fewer = SentimentReport(sets=again.sentiment.sets[:2], seeds=[])
+    other_rows = again.model_copy(update={"weights": "cc", "seed": 9, "sentiment": fewer})
+    write_quality_page(tmp_path, Results(reports=[sentiment_report(), other_seed, again, other_rows]))
+
+    results = write_quality_page(tmp_path, Results(reports=[sentiment_report(), again]))
+
+    assert sorted((r.seed or 0, r.earlier) for r in results.reports) == [(0, False), (7, True), (8, False)]
+    page = (tmp_path / "quality.md").read_text(encoding="utf-8")
+    assert "| GRU 1 × 256 ‡ | 1.90 M | float32 | 7 |" in page
+    assert "‡: measured in an earlier run, on the same rows" in page
+    assert "| GRU 1 × 256 | 1.90 M | float32 | 8 |" in page
+
+
+def test_a_later_run_replaces_what_ships_of_its_kind_and_keeps_the_others(tmp_path: Path) -> None:
+    """A page never shows two versions as what ships."""
     write_quality_page(tmp_path, Results(reports=[sentiment_report(), language_model_report(microseconds=120)]))
     write_quality_page(tmp_path, Results(reports=[language_model_report("lm-small@1", microseconds=99)]))
 

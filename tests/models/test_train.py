@@ -1,4 +1,4 @@
-"""Tests of models/train.py, models/loop.py, models/stages.py and models/calibration.py: whole runs, tiny."""
+"""Tests of models/train.py, models/loop.py and models/stages.py: whole runs, tiny."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -592,39 +591,3 @@ def test_lower_layers_learn_more_slowly_after_pretraining() -> None:
     assert [group["lr"] for group in layerwise(model, 0.8, pretrained=True)] == [0.8, 0.4, 0.2, 0.1]
     assert {group["lr"] for group in layerwise(model, 0.8, pretrained=False)} == {0.8}
     assert sum(len(group["params"]) for group in layerwise(model, 0.8, True)) == len(list(model.parameters()))
-
-
-@pytest.mark.parametrize("true_temperature", [0.6, 1.0, 2.5])
-def test_calibration_finds_the_temperature(true_temperature: float) -> None:
-    """Labels drawn from softmax(logits / t) give t back."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(20_000, 2, generator=generator) * 3
-    labels = torch.multinomial(torch.softmax(logits / true_temperature, dim=1), 1, generator=generator)[:, 0]
-
-    assert fit_temperature([(logits, labels)]) == pytest.approx(true_temperature, rel=0.06)
-
-
-def test_a_few_texts_do_not_decide_the_temperature() -> None:
-    """All right on ten texts would mean "always be certain"."""
-    logits = torch.tensor([[0.0, 2.0]] * 10)
-
-    assert fit_temperature([(logits, torch.ones(10, dtype=torch.int64))]) == 1.0
-    assert fit_temperature([]) == 1.0
-    assert fit_temperature([(logits, torch.ones(10, dtype=torch.int64))], otherwise=1.3) == 1.3
-
-
-def test_final_logits_keep_the_order_of_the_texts() -> None:
-    """Batched by length, returned as given; an empty text gets zeros."""
-    torch.manual_seed(0)
-    model = Classifier(
-        ClassifierConfig(trunk=TrunkConfig(cell="gru", vocab_size=9, embedding_dim=3, hidden_size=4))
-    ).eval()
-    texts = [np.array(ids, np.int32) for ids in ([1, 2, 3], [], [4], [5, 6, 7, 8], [2, 2])]
-
-    found = final_logits(model, texts, max_tokens=6)
-
-    assert found[1].tolist() == [0, 0]
-    for i in (0, 2, 3, 4):
-        with torch.no_grad():
-            alone, _ = model(torch.from_numpy(texts[i]).long()[None], torch.tensor([len(texts[i])]), final_only=True)
-        assert torch.allclose(found[i], alone[0], atol=1e-6)
