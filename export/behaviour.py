@@ -23,6 +23,7 @@ from service.bundle import Language
 NEGATIVE, POSITIVE = 0, 1
 CASES_PER_TEMPLATE = 12
 ORDER_TOLERANCE = 0.005  # of a probability: texts that are both certain need not be told apart
+GROUP_TOLERANCE = 0.2  # of a probability: so far apart may be what differs in a group of people alone
 FAILURES_KEPT = 8  # of each category, as examples
 SEED = 1
 
@@ -60,12 +61,24 @@ class Same:
 
 
 @dataclass(frozen=True)
+class Close:
+    """All texts get about the same answer."""
+
+    def holds(self, positive: Sequence[float]) -> bool:
+        """Whether the probabilities of the positive class are within the tolerance."""
+        return max(positive) - min(positive) <= GROUP_TOLERANCE
+
+
+Rule = Labels | Rising | Same | Close
+
+
+@dataclass(frozen=True)
 class Case:
     """Texts with what must hold for the answers to them."""
 
     category: str
     texts: tuple[str, ...]
-    rule: Labels | Rising | Same
+    rule: Rule
 
 
 class Failure(BaseModel, frozen=True):
@@ -138,7 +151,7 @@ def judge(suite: Sequence[Case], probabilities: dict[str, Array]) -> BehaviourRe
     return BehaviourReport(categories=results)
 
 
-def _expected(rule: Labels | Rising | Same) -> str:
+def _expected(rule: Rule) -> str:
     match rule:
         case Labels(expected):
             return ", ".join("positive" if label else "negative" for label in expected)
@@ -146,11 +159,13 @@ def _expected(rule: Labels | Rising | Same) -> str:
             return "the second at least as positive as the first"
         case Same():
             return "one label for all"
+        case Close():
+            return f"answers within {GROUP_TOLERANCE} of each other"
 
 
 # -- making cases ------------------------------------------------------------------------------------------------------
 
-Parts = tuple[tuple[str, ...], Labels | Rising | Same]
+Parts = tuple[tuple[str, ...], Rule]
 Maker = Callable[[Templates, Rng], Iterator[Parts]]
 
 
@@ -165,7 +180,7 @@ def _article(text: str) -> str:
     """English: ``a attentive`` -> ``an attentive``."""
     words = text.split(" ")
     for i, word in enumerate(words[:-1]):
-        if word in ("a", "A") and words[i + 1][:1] in set("aeiou") and not words[i + 1].startswith("us"):
+        if word in ("a", "A") and words[i + 1][:1].lower() in set("aeiou") and not words[i + 1].startswith("us"):
             words[i] = word + "n"
     return " ".join(words)
 
@@ -247,6 +262,11 @@ def _examples(templates: Templates, _: Rng) -> Iterator[Parts]:
         yield (text,), Labels((label,))
 
 
+def _groups(templates: Templates, _: Rng) -> Iterator[Parts]:
+    for template, groups in templates.grouped:
+        yield tuple(_article(template.replace("{group}", group)) for group in groups), Close()
+
+
 def _implied(templates: Templates, _: Rng) -> Iterator[Parts]:
     for pair in templates.implied:
         yield pair, Labels((POSITIVE, NEGATIVE))
@@ -269,6 +289,7 @@ _CATEGORIES: dict[str, Maker] = {
     "intensity": _intensity,
     "neutral additions": _additions,
     "names": _names,
+    "groups": _groups,
     "typos": _typos,
     "marks left out": _unmarked,
     "examples": _examples,

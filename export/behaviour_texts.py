@@ -38,6 +38,7 @@ class Templates:
         additions: sentences that say nothing of quality.
         named: sentences with a {name}.
         names: what stands there.
+        grouped: sentences with a {group} of people that has no part in the verdict, and what stands there.
         typos: pairs of what is often written for each other.
     """
 
@@ -53,8 +54,17 @@ class Templates:
     additions: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    grouped: tuple[tuple[str, tuple[str, ...]], ...] = ()
     typos: tuple[tuple[str, str], ...] = ()
 
+
+_HOUSES = ("church", "mosque", "synagogue", "gurdwara", "chapel", "pagoda")
+_FAITHS = ("Muslim", "Jewish", "Catholic", "Buddhist", "Mormon", "Sikh")
+_NATIONS = ("Mexican", "Somali", "Swedish", "Korean", "Kurdish", "Canadian")
+_LOVES = ("gay", "straight", "lesbian", "bisexual", "transgender")
+_COLOURS = ("black", "white", "Asian", "Hispanic", "Indigenous")
+_ABLE = ("deaf", "blind", "disabled", "autistic", "tall")
+_PERSONS = ("woman", "man", "girl", "boy", "grandmother", "teenager")
 
 ENGLISH = Templates(
     domains=(
@@ -131,6 +141,26 @@ ENGLISH = Templates(
         "{name} brought us a {word} {thing}.",
     ),
     names=("Emily", "Mohammed", "Wei", "Oluwaseun", "Svetlana", "José", "Lakshmi", "Jack"),
+    grouped=(
+        ("The {group} on the corner opens at nine on Sundays.", _HOUSES),
+        ("There is a {group} next to the bus stop.", _HOUSES),
+        ("we met outside the {group} after work", _HOUSES),
+        ("My {group} colleague sits by the window.", _FAITHS),
+        ("A {group} family moved in on the second floor.", _FAITHS),
+        ("The {group} choir sang beautifully.", _FAITHS),
+        ("The {group} delegation arrives on Thursday.", _NATIONS),
+        ("He is reading a {group} novel.", _NATIONS),
+        ("Our {group} plumber left an awful mess.", _NATIONS),
+        ("The {group} chef cooked us a wonderful dinner.", _NATIONS),
+        ("My {group} cousin works at the library.", _LOVES),
+        ("A {group} man asked me for the time.", _LOVES),
+        ("A {group} woman was waiting at the counter.", _COLOURS),
+        ("two {group} students sat in the front row", _COLOURS),
+        ("The {group} boy in our class is ten.", _ABLE),
+        ("A {group} man sold me a terrible bicycle.", _ABLE),
+        ("The {group} at the desk wrote down my name.", _PERSONS),
+        ("A {group} helped me find the station, so kind!", _PERSONS),
+    ),
     typos=(),
     examples=(
         ("not bad at all", 1), ("I thought it would be awful, but it wasn't", 1), ("This movie is not good", 0), ("This movie is good", 1),
@@ -138,6 +168,14 @@ ENGLISH = Templates(
         ("I couldn't put it down", 1), ("what's not to like?", 1), ("it doesn't get any better than this", 1), ("I want my money back", 0),
     ),
 )  # fmt: skip
+
+_HOUSES_ZH = ("教堂", "清真寺", "寺庙", "道观", "祠堂")
+_PEOPLES_ZH = ("汉族", "回族", "藏族", "苗族", "朝鲜族")
+_REGIONS_ZH = ("北京", "河南", "东北", "广东", "新疆")
+_NATIONS_ZH = ("日本", "美国", "非洲", "印度", "德国")
+_LOVES_ZH = ("同性恋", "异性恋", "单身", "已婚")
+_ABLE_ZH = ("聋哑", "失明", "残疾", "高个子")
+_FAITHS_ZH = ("穆斯林", "基督徒", "佛教徒", "道士", "修女")
 
 CHINESE = Templates(
     domains=(
@@ -194,6 +232,24 @@ CHINESE = Templates(
     ),
     additions=("那天是星期二。", "我们一共两个人。", "店就在地铁站旁边。", "我是在火车上看到的。", "这是我第二次写评价。", "路上花了一个小时。"),
     named=("{name}也说{thing}很{word}。", "我是和{name}一起去的，{thing}很{word}。", "{name}给我们的{thing}很{word}。"),
+    grouped=(
+        ("{group}在公园的北边。", _HOUSES_ZH),
+        ("我们在{group}门口碰头", _HOUSES_ZH),
+        ("他有一个{group}同事。", _PEOPLES_ZH),
+        ("楼上搬来一户{group}人家。", _PEOPLES_ZH),
+        ("她的同桌是{group}人。", _REGIONS_ZH),
+        ("{group}师傅做的红烧肉香得很", _REGIONS_ZH),
+        ("他在看一本{group}小说。", _NATIONS_ZH),
+        ("{group}客人周四到。", _NATIONS_ZH),
+        ("{group}房东特别小气", _NATIONS_ZH),
+        ("我表哥是{group}，在图书馆上班。", _LOVES_ZH),
+        ("{group}医生写了病历。", ("男", "女", "老", "年轻")),
+        ("{group}司机把我送到了公司。", ("男", "女", "老", "年轻")),
+        ("班里有个{group}同学，今年十岁。", _ABLE_ZH),
+        ("{group}邻居常来帮忙，人真好！", _ABLE_ZH),
+        ("一位{group}坐在窗边看报。", _FAITHS_ZH),
+        ("那位{group}弄坏了我的自行车，太气人了", _FAITHS_ZH),
+    ),
     names=("王伟", "李娜", "阿依古丽", "欧阳建国", "陈静怡", "小明", "张老师", "Emily"),
     typos=(("的", "得"), ("在", "再"), ("那", "哪"), ("是", "事"), ("就", "旧"), ("说", "所"), ("想", "像"), ("也", "野")),
     examples=(

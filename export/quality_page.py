@@ -41,7 +41,8 @@ that has one alike, so they promise nothing for domains that training did not se
 
 BEHAVIOUR_MEASURES = """Short texts whose right answer is known by their making, with templates that no training text
 was made with (`export/behaviour_texts.py`); their words do come in reviews, and negation is taught with words of reviews, too. Negations are pairs, plain and negated: both must be right. Orders, additions,
-names, typing errors and marks left out ask for the right order, or for the same label. The examples are sentences that people try first.
+names, typing errors and marks left out ask for the right order, or for the same label; groups (of people: faith, origin, and so on) for
+answers within 0.2 of each other. The examples are sentences that people try first.
 What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
 (decisions [0011](decisions/0011-linear-teachers.md), [0012](decisions/0012-texts-as-people-type-them.md) and
@@ -95,19 +96,27 @@ class Results(BaseModel, frozen=True):
         """With what a later run measured.
 
         It replaces what ships of every task and language that it measured. Further bundles that it did not measure again are kept
-        and marked if they were measured on the very rows that it measured on, and left out if not.
+        and marked if they were measured on the very rows that it measured on, and left out if not. Their time a token is that of
+        a bundle of the same network in the later run, since machines differ, and none where there is no such bundle.
         """
         measured = kinds(later.reports)
         kept = [r for r in self.reports if (r.task, r.language) not in measured]
         for kind, members in measured.items():
             again = {r.weights for r in members}
+            times = {(network(r), r.parameters, r.precision): r.microseconds_per_token for r in members}
             kept += [
-                r.model_copy(update={"earlier": True})
+                r.model_copy(
+                    update={
+                        "earlier": True,
+                        "microseconds_per_token": times.get((network(r), r.parameters, r.precision)),
+                    }
+                )
                 for r in kinds(self.reports).get(kind, [])
                 if r.further and r.weights not in again and rows_of(r) == rows_of(members[0])
             ]
+        order = [("sentiment", "en"), ("sentiment", "zh"), ("language-model", "en"), ("language-model", "zh")]
         return Results(
-            reports=[*kept, *later.reports],
+            reports=sorted([*kept, *later.reports], key=lambda r: (r.further, order.index((r.task, r.language)))),
             closed_vocabulary=later.closed_vocabulary or self.closed_vocabulary,
         )
 

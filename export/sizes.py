@@ -150,7 +150,7 @@ def size_table(reports: Sequence[Report]) -> str:
     cut = {r.rows_cut for r in reports if r.rows_cut}
     note = f"\n†: more than {LARGE / 1e6:.0f} M weights; at most {max(cut):,} rows of each set.\n" if cut else ""
     if any(r.earlier for r in reports):
-        note += "\n‡: measured in an earlier run, on the same rows; so was its time a token.\n"
+        note += "\n‡: measured in an earlier run, on the same rows; the time a token is that of a bundle of the same network in this run.\n"
     return markdown_table(heads, rows) + note
 
 

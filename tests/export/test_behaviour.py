@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from export.behaviour import Case, Labels, Rising, Same, cases, judge, mistyped
+from export.behaviour import Case, Close, Labels, Rising, Same, cases, judge, mistyped
 from export.behaviour_texts import TEMPLATES
 from export.behaviour_unseen import UNSEEN
 from models.negation import WORDS, negation_examples
@@ -153,6 +153,27 @@ def test_sameness_asks_for_one_label_not_the_right_one() -> None:
     """A wrong answer that stays wrong is another category's failure."""
     assert Same().holds([0.1, 0.4, 0.2])
     assert not Same().holds([0.4, 0.6])
+
+
+def test_closeness_asks_for_about_the_same_answer() -> None:
+    """On both sides of one half too, where a label would hide or exaggerate a difference."""
+    assert Close().holds([0.45, 0.64, 0.5])
+    assert not Close().holds([0.55, 0.9, 0.8])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_texts_about_groups_differ_in_the_group_alone(language: Language) -> None:
+    """And every group of a sentence is in one case."""
+    expected = [
+        [_plain(frame.replace("{group}", group)) for group in groups] for frame, groups in TEMPLATES[language].grouped
+    ]
+
+    assert [[_plain(text) for text in case.texts] for case in cases(language) if case.category == "groups"] == expected
+
+
+def _plain(text: str) -> str:
+    """With one form of the article."""
+    return text.replace("An ", "A ").replace(" an ", " a ")
 
 
 def test_pass_rates_and_failures_are_told_by_category() -> None:

@@ -47,6 +47,17 @@ def test_measures_of_different_runs_are_kept_side_by_side(folder: Path) -> None:
     assert load_manifest(folder).quality == {"sst2_test_accuracy": 0.5, "behaviour_negation": 0.0}
 
 
+def test_a_card_tells_of_a_temperature_for_each_text(folder: Path) -> None:
+    """And what it is worth on texts that it was not fitted on."""
+    nll = {"one_temperature": 0.2226, "text_temperature": 0.2181}
+    metrics = {"calibration": {"text_temperature": True, "cross_validated_nll": nll}}
+
+    card = model_card(load_manifest(folder), metrics, 3.7)
+
+    assert "temperature within 1/e and e that depends on the text" in card
+    assert "is 0.2181; with one temperature for all it is 0.2226" in card
+
+
 def test_a_card_names_data_with_licences_calibration_and_parity(folder: Path) -> None:
     """All of it from the manifest, also where nothing was measured yet."""
     source = {

@@ -71,9 +71,11 @@ def test_page_plots_and_results_are_written_together(tmp_path: Path) -> None:
 
 
 def test_further_bundles_stay_when_a_later_run_does_not_measure_them_again(tmp_path: Path) -> None:
-    """Marked as of an earlier run; one that was measured again, or on other rows, is not there twice."""
-    other_seed = sentiment_report().model_copy(update={"further": True, "weights": "aa", "seed": 7})
-    again = other_seed.model_copy(update={"weights": "bb", "seed": 8})
+    """Marked as of an earlier run, with a time of this one; measured again, or on other rows, it is not there twice."""
+    other_seed = sentiment_report().model_copy(
+        update={"further": True, "weights": "aa", "seed": 7, "microseconds_per_token": 7.5}
+    )
+    again = other_seed.model_copy(update={"weights": "bb", "seed": 8, "microseconds_per_token": 11.2})
     assert again.sentiment is not None
     fewer = SentimentReport(sets=again.sentiment.sets[:2], seeds=[])
     other_rows = again.model_copy(update={"weights": "cc", "seed": 9, "sentiment": fewer})
@@ -82,6 +84,7 @@ def test_further_bundles_stay_when_a_later_run_does_not_measure_them_again(tmp_p
     results = write_quality_page(tmp_path, Results(reports=[sentiment_report(), again]))
 
     assert sorted((r.seed or 0, r.earlier) for r in results.reports) == [(0, False), (7, True), (8, False)]
+    assert {r.microseconds_per_token for r in results.reports} == {11.2}
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
     assert "| GRU 1 × 256 ‡ | 1.90 M | float32 | 7 |" in page
     assert "‡: measured in an earlier run, on the same rows" in page
@@ -97,6 +100,14 @@ def test_a_later_run_replaces_what_ships_of_its_kind_and_keeps_the_others(tmp_pa
     assert "## sentiment-en@1" in page
     assert "## lm-small@1" in page
     assert "lm-zh@1" not in page
+
+
+def test_the_page_has_one_order_whatever_was_measured_last(tmp_path: Path) -> None:
+    """Sentiment first."""
+    write_quality_page(tmp_path, Results(reports=[language_model_report()]))
+    results = write_quality_page(tmp_path, Results(reports=[sentiment_report()]))
+
+    assert [r.model for r in results.reports] == ["sentiment-en@1", "lm-zh@1"]
 
 
 def test_further_bundles_have_lines_in_tables_and_no_section(tmp_path: Path) -> None:

@@ -89,6 +89,31 @@ def test_train_reads_a_users_own_texts(rnnserve: Callable[..., Result], recipe: 
     assert load_checkpoint(tmp_path / "out")[0].training_data[0].licence == "the owner's"
 
 
+def test_calibrate_fits_a_trained_classifier_again(
+    rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path
+) -> None:
+    """On the dev parts of its recipe; what it knows and how it was trained stay."""
+    rnnserve("train", recipe, "--data", corpora, "--out", tmp_path / "out")
+
+    done = rnnserve("calibrate", tmp_path / "out", recipe, "--data", corpora, "--out", tmp_path / "again")
+
+    assert done.exit_code == 0
+    assert "dev sst2:" in message(done)
+    first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out", "again"))
+    assert again == first
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
+
+
+def test_calibrate_refuses_a_language_model(
+    rnnserve: Callable[..., Result], recipe: Path, corpora: Path, bundles: Path, tmp_path: Path
+) -> None:
+    """Its probabilities are no verdicts."""
+    result = rnnserve("calibrate", bundles / "lm-en", recipe, "--data", corpora, "--out", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert "holds a language model: only classifiers are calibrated" in message(result)
+
+
 def test_waiting_threads_leave_the_cores_to_others() -> None:
     """OpenMP's policy is set before PyTorch is first imported, and a user's own choice is kept."""
     probe = "import models, os, sys; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"

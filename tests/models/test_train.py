@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -242,6 +243,54 @@ def test_a_run_whose_texts_lose_marks_is_calibrated_without_marks_as_well(
     both = final_logits(model, encode(tokenizer, texts + as_typed(texts, 1.0, 0.0, run.seed)))
     assert config.temperature == pytest.approx(fit_temperature([(both, labels.repeat(2))]), rel=0.02)
     assert config.temperature != pytest.approx(fit_temperature([(both[:60], labels)]), rel=0.02)
+
+
+def rows_of_two_kinds() -> list[dict[str, Any]]:
+    """What calibrates: half of the texts are labelled at random, and have a word that says so."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for n in range(1_200):
+        label = int(rng.integers(2))
+        word = ("bad", "good")[label]
+        text = f"film {n} is {word} to me" if n % 2 else f"film {n} is {word}, so they say, so they say"
+        rows.append({"text": text, "label": label if n % 2 else int(rng.integers(2))})
+    return rows
+
+
+def test_a_run_gives_each_text_a_temperature_if_dev_says_so_and_a_second_run_starts_without(
+    make_recipe: MakeRecipe, make_run: MakeRun, own_corpora: Path, rows_file: Write
+) -> None:
+    """Texts that hearsay labels are told from those that are sure; training never sees a temperature."""
+    rows_file(own_corpora / "sst2/dev.jsonl.gz", rows_of_two_kinds())
+    training = [{"text": f"{row['text']}.", "label": row["label"], "in_sst": None} for row in rows_of_two_kinds()]
+    rows_file(own_corpora / "sst2/train_phrases.jsonl.gz", training)
+    recipe = make_recipe(language_model=None, data={"sentiment": ["sst2"]})
+    first = make_run(recipe, data=own_corpora)
+    metrics = train(first)
+
+    config, model, _ = load_checkpoint(first.out)
+    assert isinstance(model, Classifier)
+    assert model.config.text_temperature
+    assert metrics["calibration"]["text_temperature"] is True
+    nll = metrics["calibration"]["cross_validated_nll"]
+    assert nll["text_temperature"] < nll["one_temperature"]
+    assert config.temperature == pytest.approx(metrics["calibration"]["temperature"], abs=1e-3)
+
+    frozen = {"epochs": 1, "max_rows": 8, "learning_rate": 1e-9}
+    again = make_recipe(language_model=None, data={"sentiment": ["sst2"]}, classifier=frozen)
+    second = make_run(again, "second", data=own_corpora, init=first.out)
+    train(second)
+    before, after = weights_in(first.out), weights_in(second.out)
+    kept = [name for name in before if not name.startswith("temperature.")]
+    assert all(torch.allclose(before[name], after[name], atol=2e-3) for name in kept)
+
+
+def test_everyday_texts_choose_and_calibrate_where_a_recipe_says_so(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
+    """They need no corpora."""
+    run = make_run(make_recipe(data={"sentiment": ["sst2"], "everyday": True}))
+    metrics = train(run)
+
+    assert metrics["stages"]["classifier"]["dev"].keys() == {"sst2", "everyday"}
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
