@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from models.corpora import Example
-from models.negation_texts import TEXTS, WHOLE_TEXTS, Domain, Frames, Texts
+from models.negation_texts import EVERYDAY, TEXTS, Domain, Frames, Texts
 from models.tokenizer import Language
 
 NEGATION = "negation templates"  # the source of these texts
 # How often each kind of frame is drawn.
 WEIGHTS = {
     "clause": 5, "personal": 3, "fragment": 3, "indirect": 6, "expectation": 8, "contrast": 6, "manner": 12, "implied": 10,
-    "everyday": 9, "groups": 1,
+    "everyday": 9,
 }  # fmt: skip
 # Share of the frames that turn polarity. Fewer than half: in those that keep it, what was said or feared often has words of the other polarity.
 TURNED = 0.36
@@ -199,7 +199,7 @@ def negation_examples(
         label = rng.randrange(2)
         writer = _Writer(texts, rng, rng.choice(texts.domains), rng.randrange(2), known)
         text = writer.framed(texts.kinds[kind], label)
-        yield text if kind in WHOLE_TEXTS else _finished(text, texts, rng, english=language == "en"), label
+        yield text if kind == EVERYDAY else _finished(text, texts, rng, english=language == "en"), label
 
 
 @dataclass

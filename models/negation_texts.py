@@ -633,14 +633,13 @@ CHINESE = Texts(
 )  # fmt: skip
 
 
-WHOLE_TEXTS = ("everyday", "groups")  # kinds that stay as they are written
+EVERYDAY = "everyday"  # the kind that stays as it is written
 
 
 def _with_opinions(texts: Texts, language: Language) -> Texts:
     """With further kinds.
 
-    "implied", whose verdict a fact gives; "manner", ways of saying that a thing is so or is not; "everyday", whole texts as people type them;
-    "groups", the same with a group of people that has no part in the verdict.
+    "implied", whose verdict a fact gives; "manner", ways of saying that a thing is so or is not; "everyday", whole texts as people type them.
     """
     path = Path(__file__).with_name("opinions") / f"{language}.toml"
     found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -648,10 +647,13 @@ def _with_opinions(texts: Texts, language: Language) -> Texts:
     more = {
         "implied": Frames(keep_good=good, keep_bad=bad),
         "manner": Frames(tuple(found["keep"]), tuple(found["turn"])),
+        EVERYDAY: Frames(
+            **{
+                pool: tuple(t for t, y in found[EVERYDAY] if y == label)
+                for pool, label in (("keep_bad", 0), ("keep_good", 1))
+            }
+        ),
     }
-    for kind in WHOLE_TEXTS:
-        bad, good = (tuple(text for text, y in found[kind] if y == label) for label in (0, 1))
-        more[kind] = Frames(keep_good=good, keep_bad=bad)
     return replace(texts, kinds={**texts.kinds, **more})
 
 
