@@ -185,7 +185,8 @@ def _overview(shipped: Sequence[Report]) -> str:
     ]
     heads = ["model", "language", "network", "weights", "precision", "µs a token", "in short", "measured"]
     return markdown_table(heads, rows) + (
-        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included, no other measurement running. In the plot stars "
+        "\nµs a token: one row alone on one core in ONNX Runtime, tokenisation not included, no other measurement running. Machines "
+        "differ from day to day by half as much again: compare times of the same date and kind of model only. In the plot stars "
         "ship, dots are other sizes, seeds and precisions. Accuracy is the mean over test sets, perplexity the geometric mean over corpora.\n\n"
         "![Quality against time for a token](quality/speed.png)\n"
     )
