@@ -61,6 +61,7 @@ from models.typed_texts import as_typed
 
 Labelled = tuple[list[Example], dict[str, list[Example]], list[DataUse]]
 OWN_LICENCE = "the owner's"
+MEASURED = frozenset({"quality", "behaviour", "misses"})  # what evaluation notes in ``metrics.json``
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -76,10 +77,7 @@ def train(run: Run) -> dict[str, Any]:
     """
     if run.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("no CUDA device here; leave --device out to train on the CPU")
-    try:
-        run.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{run.out}: no folder can be made there ({error.strerror})") from error
+    _make_folder(run.out)
     if run.own_texts is not None and run.recipe.distillation is not None and run.recipe.distillation.linear:
         raise TrainingError(f"the recipe {run.recipe.name} has linear teachers for corpora: own texts have none")
     start = None if run.init is None else _checkpoint_to_start_from(run.init, run.recipe)
@@ -149,8 +147,11 @@ def train(run: Run) -> dict[str, Any]:
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
         otherwise = start.config.temperature if start is not None and same_start is not None else 1.0
-        calibrated, run.finished[last_stage(run)]["dev"] = _calibrate(run, averaged, tokenizer, dev, otherwise)
-        save_checkpoint(run.out, _calibrated(config, calibrated, recipe.model.backward), calibrated.model, tokenizer)
+        backward = recipe.model.backward
+        calibrated, run.finished[last_stage(run)]["dev"] = _calibrate(
+            run, averaged, tokenizer, dev, otherwise, backward
+        )
+        save_checkpoint(run.out, _calibrated(config, calibrated, backward), calibrated.model, tokenizer)
     metrics = _metrics(run, start)
     if calibrated is not None:
         metrics["calibration"] = calibrated.summary()
@@ -159,6 +160,13 @@ def train(run: Run) -> dict[str, Any]:
         (run.out / file).unlink(missing_ok=True)
     run.say(f"wrote {run.out}")
     return metrics
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{out}: no folder can be made there ({error.strerror})") from error
 
 
 def _all_uses(start: _Start | None, *uses: Sequence[DataUse]) -> tuple[DataUse, ...]:
@@ -385,21 +393,31 @@ def _tokenizer(run: Run, texts: Sequence[str]) -> Tokenizer:
 def recalibrate(run: Run, checkpoint: Path) -> Calibration:
     """Calibrate a classifier that is trained, on the dev parts of the recipe it was trained by, and write it to ``run.out``.
 
+    What was measured of it is left out of its metrics: probabilities are other ones now.
+
     Raises:
         CorpusError: a corpus cannot be used.
         CheckpointError: the checkpoint cannot be read.
-        TrainingError: it is no classifier.
+        TrainingError: it is no classifier, its language or labels are not the recipe's, or there is no folder to write to.
     """
     config, module, tokenizer = load_checkpoint(checkpoint)
+    recipe = run.recipe
     if not isinstance(module, Classifier):
         raise TrainingError(f"{checkpoint} holds a language model: only classifiers are calibrated")
-    run.out.mkdir(parents=True, exist_ok=True)
+    if (config.language, module.config.labels) != (recipe.language, recipe.labels):
+        raise TrainingError(
+            f"{checkpoint} holds a model of {config.language} with the labels {', '.join(module.config.labels)}, "
+            f"the recipe {recipe.name} is for {recipe.language} with {', '.join(recipe.labels)}"
+        )
     dev = _dev_parts(run)
-    calibrated, _ = _calibrate(run, uncalibrated(module).to(run.device), tokenizer, dev, config.temperature)
+    _make_folder(run.out)
+    model = uncalibrated(module).to(run.device)
+    calibrated, _ = _calibrate(run, model, tokenizer, dev, config.temperature, config.backward)
     save_checkpoint(run.out, _calibrated(config, calibrated, config.backward), calibrated.model, tokenizer)
     path = checkpoint / METRICS_FILE
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    write_json(run.out / METRICS_FILE, metrics | {"calibration": calibrated.summary()})
+    kept = {key: value for key, value in metrics.items() if key not in MEASURED}
+    write_json(run.out / METRICS_FILE, kept | {"calibration": calibrated.summary()})
     run.say(f"wrote {run.out}")
     return calibrated
 
@@ -411,7 +429,12 @@ def _calibrated(config: CheckpointConfig, found: Calibration, backward: bool) ->
 
 
 def _calibrate(
-    run: Run, model: Classifier, tokenizer: Tokenizer, dev: dict[str, list[Example]], otherwise: float = 1.0
+    run: Run,
+    model: Classifier,
+    tokenizer: Tokenizer,
+    dev: dict[str, list[Example]],
+    otherwise: float,
+    backward: bool,
 ) -> tuple[Calibration, dict[str, float]]:
     """The calibrated classifier, with the temperature ``otherwise`` if there are too few dev texts, and dev accuracy per source.
 
@@ -423,7 +446,7 @@ def _calibrate(
         ways = [texts]
         if run.recipe.data.unmarked_share and len(rows) >= FEWEST:
             ways.append(as_typed(texts, 1.0, 0.0, run.seed))
-        encoded = [encode(tokenizer, way, run.recipe.model.backward) for way in ways]
+        encoded = [encode(tokenizer, way, backward) for way in ways]
         parts[name] = dev_part(model, encoded, [example.label for example in rows], run.device)
     measured = accuracies({name: (part.logits[0], part.labels) for name, part in parts.items()})
     for name, accuracy in measured.items():

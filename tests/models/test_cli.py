@@ -92,15 +92,17 @@ def test_train_reads_a_users_own_texts(rnnserve: Callable[..., Result], recipe: 
 def test_calibrate_fits_a_trained_classifier_again(
     rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path
 ) -> None:
-    """On the dev parts of its recipe; what it knows and how it was trained stay."""
+    """What it knows and how it was trained stay; what was measured with the old temperatures does not."""
     rnnserve("train", recipe, "--data", corpora, "--out", tmp_path / "out")
+    path = tmp_path / "out/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quality": {"sst2_test_ece": 0.1}, "behaviour": {}}))
 
     done = rnnserve("calibrate", tmp_path / "out", recipe, "--data", corpora, "--out", tmp_path / "again")
 
     assert done.exit_code == 0
     assert "dev sst2:" in message(done)
     first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out", "again"))
-    assert again == first
+    assert again == {key: value for key, value in first.items() if key not in ("quality", "behaviour")}
     assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
 
 
@@ -112,6 +114,49 @@ def test_calibrate_refuses_a_language_model(
 
     assert result.exit_code == 2
     assert "holds a language model: only classifiers are calibrated" in message(result)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({'"en"': '"zh"', '"sst2"': '"waimai"'}, "the recipe tiny is for zh with negative, positive"),
+        ({'"en"': '"en"\nlabels = ["no", "yes"]', '"sst2"': ""}, "the recipe tiny is for en with no, yes"),
+    ],
+)
+def test_calibrate_refuses_a_recipe_of_another_language_or_other_labels(
+    rnnserve: Callable[..., Result],
+    recipe: Path,
+    corpora: Path,
+    tmp_path: Path,
+    changes: dict[str, str],
+    expected: str,
+) -> None:
+    """Temperatures fitted on texts that a model can't read would be nonsense in silence."""
+    rnnserve("train", recipe, "--data", corpora, "--out", tmp_path / "out")
+    text = RECIPE
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (tmp_path / "other.toml").write_text(text)
+
+    result = rnnserve(
+        "calibrate", tmp_path / "out", tmp_path / "other.toml", "--data", corpora, "--out", tmp_path / "b"
+    )
+
+    assert result.exit_code == 2
+    assert expected in message(result)
+    assert not (tmp_path / "b").exists()
+
+
+def test_calibrate_says_where_no_folder_can_be_made(
+    rnnserve: Callable[..., Result], recipe: Path, corpora: Path, tmp_path: Path
+) -> None:
+    """As training does."""
+    rnnserve("train", recipe, "--data", corpora, "--out", tmp_path / "out")
+
+    result = rnnserve("calibrate", tmp_path / "out", recipe, "--data", corpora, "--out", recipe / "x")
+
+    assert result.exit_code == 2
+    assert "no folder can be made there" in message(result)
 
 
 def test_waiting_threads_leave_the_cores_to_others() -> None:
