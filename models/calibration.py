@@ -17,7 +17,7 @@ TEMPERATURES = np.geomspace(0.3, 5, 200)
 BUSY = {"cpu": 32_000, "cuda": 256_000}  # tokens of a batch
 FEWEST = 50  # dev texts of a source; fewer say nothing about a temperature
 FEWEST_FOR_TEXTS = 1_000  # dev texts in all; fewer say nothing about a temperature for each text
-RIDGE = 0.01  # on the weights of a text's temperature, for features of unit variance on average; dev chose it in both languages
+RIDGE = 0.01  # on the weights of a text's temperature, for features of unit variance on average; dev chose one for both languages
 FOLDS = 5
 
 
