@@ -24,7 +24,16 @@ from export.evaluate_language_model import (
     measure_language_model,
     measure_perplexities,
 )
-from export.evaluate_sentiment import SentimentReport, evaluation_sets, measure_set, own_set, read_set, seed_answers
+from export.evaluate_sentiment import (
+    SentimentReport,
+    evaluation_sets,
+    measure_set,
+    own_set,
+    predict,
+    read_set,
+    seed_answers,
+)
+from export.neutral import neutral_result, neutral_sets, read_neutral
 from export.scoring import OpenBundle
 from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest
 
@@ -191,7 +200,12 @@ class Evaluation:
             with self._timed(f"{bundle.manifest.id} {evaluation_set.title}"):
                 examples = read_set(self.corpora(), evaluation_set, self.limit)
                 results.append(measure_set(bundle, evaluation_set, examples, curves=curves))
-        return SentimentReport(sets=results, seeds=seed_answers(bundle))
+        neutral = []
+        for neutral_set in neutral_sets(bundle.manifest.language, dev=self.dev):
+            with self._timed(f"{bundle.manifest.id} {neutral_set.title}"):
+                texts = read_neutral(self.corpora(), neutral_set, self.limit)
+                neutral.append(neutral_result(neutral_set, predict(bundle, texts)))
+        return SentimentReport(sets=results, seeds=seed_answers(bundle), neutral=neutral)
 
     def dev_accuracy(self, bundle: OpenBundle) -> float:
         """Mean accuracy of a classifier on the dev parts."""

@@ -20,6 +20,7 @@ from export.metrics import (
     risk_coverage,
     softmax,
 )
+from export.neutral import NeutralResult
 from export.scoring import OpenBundle, final_logits, logits_at_shares
 from models.corpora import SENTIMENT, Example, Language, Part, everyday, labelled_rows, own_examples
 from models.typed_texts import as_typed
@@ -150,12 +151,14 @@ class SentimentReport(BaseModel, frozen=True):
 
     sets: list[SetResult]
     seeds: list[SeedAnswer]
+    neutral: list[NeutralResult] = []
 
     def quality(self) -> dict[str, float]:
         """Flat metric names for the manifest; accuracies first."""
         flat = {f"{s.key}_accuracy": s.accuracy for s in self.sets}
         for name in ("macro_f1", "macro_recall", "ece", "nll"):
             flat |= {f"{s.key}_{name}": getattr(s, name) for s in self.sets}
+        flat |= {f"{s.key}_firm": s.firm for s in self.neutral}
         return {name: round(value, 4) for name, value in flat.items()}
 
 

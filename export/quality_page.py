@@ -15,6 +15,7 @@ from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
 from export.evaluate_sentiment import READ_SHARES, TYPED_ROWS, SentimentReport
 from export.markdown import markdown_table
+from export.neutral import FIRM
 from export.plots import plot_reading, plot_reliability, plot_risk_coverage, plot_speed
 from export.readme import in_short
 from export.sizes import LANGUAGES, kinds, network, rows_of, size_sections, speed_panels
@@ -76,6 +77,8 @@ letter and after each: a taken word costs one keystroke{space}. Only the words a
 """
 
 
+NEUTRAL_MEASURES = """Two classes have no word for texts that judge nothing: the nearer their confidence is to 50 %, the better. A
+threshold on the probability finds only some of them."""
 READING_MEASURES = """Accuracy in % when only the first so many % of each text's tokens were read (at least one), and errors in % among the texts
 answered when only the surest so many % are answered.
 """
@@ -156,7 +159,10 @@ def quality_page(results: Results) -> str:
     for report in shipped:
         parts.append(f"## {report.model}\n")
         if report.sentiment is not None:
-            parts += [SENTIMENT_MEASURES, sentiment_table(report.sentiment), _plots(report)]
+            parts += [SENTIMENT_MEASURES, sentiment_table(report.sentiment)]
+            if report.sentiment.neutral:
+                parts += [NEUTRAL_MEASURES, neutral_table(report.sentiment)]
+            parts.append(_plots(report))
             parts += [READING_MEASURES, reading_table(report.sentiment)]
             parts += [TYPED_MEASURES.format(rows=TYPED_ROWS), typed_table(report.sentiment)]
         if report.behaviour is not None:
@@ -208,6 +214,23 @@ def sentiment_table(report: SentimentReport) -> str:
     heads = ["set", "rows", "accuracy %", "macro-F1 %", "macro recall %", "ECE %", "by chance", "NLL", "note"]
     seeds = [[seed.text, seed.expected, f"{seed.label}, {seed.probability:.0%}"] for seed in report.seeds]
     return markdown_table(heads, rows) + "\n" + markdown_table(["sentence", "expected", "answer"], seeds)
+
+
+def neutral_table(report: SentimentReport) -> str:
+    """How firmly sides are taken on texts without a verdict."""
+    rows = [
+        [s.title, f"{s.rows:,}", *(f"{100 * v:.1f}" for v in (s.confidence, s.firm, s.positive)), s.note]
+        for s in report.neutral
+    ]
+    heads = [
+        "texts without a verdict",
+        "rows",
+        "mean confidence %",
+        f"confidence {FIRM:.0%} or more, %",
+        "positive %",
+        "note",
+    ]
+    return markdown_table(heads, rows)
 
 
 def reading_table(report: SentimentReport) -> str:

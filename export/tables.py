@@ -11,6 +11,7 @@ from export.compare import ComparisonReport
 from export.evaluate import Report
 from export.evaluate_language_model import LanguageModelReport
 from export.evaluate_sentiment import SentimentReport
+from export.neutral import FIRM
 
 
 def print_report(console: Console, report: Report) -> None:
@@ -35,6 +36,11 @@ def _print_sentiment(console: Console, report: SentimentReport) -> None:
     console.print(table)
     for note, titles in _notes(report).items():
         console.print(f"  {', '.join(titles)}: {note}", highlight=False)
+    if report.neutral:
+        sides = numeric_table("texts without a verdict", ["rows", "mean confidence", f"{FIRM:.0%} or more", "positive"])
+        for n in report.neutral:
+            sides.add_row(n.title, f"{n.rows:,}", *(f"{value:.1%}" for value in (n.confidence, n.firm, n.positive)))
+        console.print(sides)
     if report.seeds:
         seeds = Table("sentence", "expected", "answer", "probability")
         for seed in report.seeds:

@@ -15,7 +15,7 @@ import tomllib
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,10 @@ class Corpus:
     licence: str
     source: str
     files: dict[str, str]  # part -> file; "all" is divided by the text's hash
-    labels: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})  # the file's code -> ours; others are left out
+    labels: dict[int | None, int] = field(
+        default_factory=lambda: {0: 0, 1: 1}
+    )  # the file's code -> ours; others are left out
+    neutral: frozenset[int | None] = frozenset()  # the file's codes of rows between the classes, which never train
     keep: Callable[[dict[str, Any]], bool] = lambda _row: True
     positive: dict[int, float] = field(default_factory=dict)  # the file's code -> soft label
     hash_test: int = 5  # percent of "all" kept for test; as much again, at most 3, for dev
@@ -94,12 +97,12 @@ SENTIMENT: dict[str, Corpus] = {
         ),
         Corpus(
             "airline", "en", "not stated (repo: GPL-3.0)", "AyushDhatwalia/Twitter-Airline-Sentiment", {"all": "twitter_airline/all.jsonl.gz"},
-            labels={0: 0, 2: 1}, hash_test=10, citation="CrowdFlower 2015",
+            labels={0: 0, 2: 1}, neutral=frozenset({1}), hash_test=10, citation="CrowdFlower 2015",
         ),
         Corpus(
             "semeval", "en", "not stated (repo: MIT); Twitter terms apply", "cbaziotis/datastories-semeval2017-task4",
             {"train": "semeval2017_4a/train.jsonl.gz", "test": "semeval2017_4a/test.jsonl.gz"}, labels={0: 0, 2: 1},
-            citation="Rosenthal et al. 2017",
+            neutral=frozenset({1}), citation="Rosenthal et al. 2017",
         ),
         # Other people's tweets: none trains, so that they choose and calibrate.
         Corpus(
@@ -128,6 +131,7 @@ SENTIMENT: dict[str, Corpus] = {
             "douban", "zh", "academic research and personal study only, no commercial use (one source); not stated (two sources)",
             "bbublm/Douban-Movie-Review-Dataset, kakayuw/Sentiment-Analysis-Based-on-Douban-Movie-Critics, JohnsonKlose/dbcomments",
             {"train": "douban_short/train.jsonl.gz", "dev": "douban_short/valid.jsonl.gz", "test": "douban_short/test.jsonl.gz"},
+            neutral=frozenset({None}),
         ),
     ]
 }  # fmt: skip
@@ -257,7 +261,17 @@ def labelled_rows(data: Path, name: str, part: Part) -> Iterator[tuple[dict[str,
     Raises:
         CorpusError: the file is missing or damaged, or a row has no text or label.
     """
+    yield from _rows_of_part(data, SENTIMENT[name], part)
+
+
+def neutral_texts(data: Path, name: str, part: Part) -> Iterator[str]:
+    """Texts of one part that raters put between the classes; none if the corpus has no such rows. Raises ``CorpusError``."""
     corpus = SENTIMENT[name]
+    for row, _ in _rows_of_part(data, replace(corpus, labels=dict.fromkeys(corpus.neutral, 0)), part):
+        yield row["text"]
+
+
+def _rows_of_part(data: Path, corpus: Corpus, part: Part) -> Iterator[tuple[dict[str, Any], int]]:
     file = file_of(corpus, part)
     if file is not None:
         for row, label in usable_rows(data, corpus, file):

@@ -20,9 +20,11 @@ from export.evaluate_sentiment import (
     set_result,
 )
 from export.markdown import markdown_table
+from export.neutral import NeutralResult
 from export.quality_page import Results, quality_page, reading_table, typed_table, write_quality_page
 
 PNG = b"\x89PNG"
+NEUTRAL = NeutralResult(key="n", title="neutral tweets", note="", rows=9, confidence=0.75, firm=0.4, positive=0.6)
 
 
 def sentiment_report(name: str = "sentiment-en@1") -> Report:
@@ -38,7 +40,7 @@ def sentiment_report(name: str = "sentiment-en@1") -> Report:
     comparison = ComparisonReport(titles={"a": "Set A"}, rows={"a": 2000}, training_rows=9, contenders=[contender])
     return Report(
         model=name, task="sentiment", language="en", cell="gru", num_layers=1, hidden_size=256, embedding_dim=128, parameters=1_900_000,
-        precision="float32", microseconds_per_token=11.2, sentiment=SentimentReport(sets=sets, seeds=seeds),
+        precision="float32", microseconds_per_token=11.2, sentiment=SentimentReport(sets=sets, seeds=seeds, neutral=[NEUTRAL]),
         behaviour=behaviour, comparison=comparison,
     )  # fmt: skip
 
@@ -68,6 +70,18 @@ def test_page_plots_and_results_are_written_together(tmp_path: Path) -> None:
     assert all((tmp_path / picture).read_bytes().startswith(PNG) for picture in shown)
     results = Results.model_validate_json((tmp_path / "quality/results.json").read_bytes())
     assert [r.model for r in results.reports] == ["sentiment-en@1", "lm-zh@1"]
+
+
+def test_the_page_says_how_firmly_sides_are_taken_where_there_is_none(tmp_path: Path) -> None:
+    """Results of earlier versions, which did not ask, are still read and shown without."""
+    report = sentiment_report()
+    assert report.sentiment is not None
+    write_quality_page(tmp_path, Results(reports=[report]))
+    assert "| neutral tweets | 9 | 75.0 | 40.0 | 60.0 |" in (tmp_path / "quality.md").read_text(encoding="utf-8")
+
+    before = report.model_copy(update={"sentiment": report.sentiment.model_copy(update={"neutral": []})})
+    write_quality_page(tmp_path, Results(reports=[before]))
+    assert "without a verdict" not in (tmp_path / "quality.md").read_text(encoding="utf-8")
 
 
 def test_further_bundles_stay_when_a_later_run_does_not_measure_them_again(tmp_path: Path) -> None:

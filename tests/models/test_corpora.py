@@ -22,6 +22,7 @@ from models.corpora import (
     join_treebank,
     labelled,
     labelled_rows,
+    neutral_texts,
     own_examples,
     read_lines,
     running_text,
@@ -34,7 +35,7 @@ LONG = "a sentence that is long enough to be no common phrase"
 Write = Callable[[Path, list[Any]], None]
 
 
-def row(text: str, label: int = 1, **fields: Any) -> dict[str, Any]:
+def row(text: str, label: int | None = 1, **fields: Any) -> dict[str, Any]:
     return {"text": text, "label": label, "in_sst": None, "in_chnsenticorp": None} | fields
 
 
@@ -115,13 +116,26 @@ def test_neutral_is_not_taken_for_positive(own_corpora: Path, rows_file: Write) 
     rows_file(own_corpora / "semeval2017_4a/train.jsonl.gz", [row("no", 0), row("so-so", 1), row("yes", 2)])
 
     assert [(e.text, e.label) for e in labelled(own_corpora, "semeval", "train")] == [("no", 0), ("yes", 1)]
+    assert list(neutral_texts(own_corpora, "semeval", "train")) == ["so-so"]
+
+
+def test_reviews_of_three_stars_are_neutral_and_divided_as_the_others_are(own_corpora: Path, rows_file: Write) -> None:
+    """Null is no class; a corpus without such rows has none."""
+    rows_file(own_corpora / "douban_short/test.jsonl.gz", [row("差", 0), row("还行", None), row("好", 1)])
+    rows_file(own_corpora / "twitter_airline/all.jsonl.gz", [row(f"text {n}", 1) for n in range(400)])
+
+    assert list(neutral_texts(own_corpora, "douban", "test")) == ["还行"]
+    assert list(neutral_texts(own_corpora, "chnsenticorp", "test")) == []
+    parts = [set(neutral_texts(own_corpora, "airline", part)) for part in ("train", "dev", "test")]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 400
+    assert 15 <= len(parts[2]) <= 70
 
 
 @pytest.mark.parametrize("name", [name for name, corpus in SENTIMENT.items() if "all" in corpus.files])
 def test_parts_made_by_hash_are_disjoint_and_lose_nothing(own_corpora: Path, rows_file: Write, name: str) -> None:
     """Train, dev and test of a set without official parts divide it; the division never changes."""
     corpus = SENTIMENT[name]
-    label = next(iter(corpus.labels))
+    label = next(code for code in corpus.labels if code is not None)
     rows_file(own_corpora / corpus.files["all"], [row(f"text {n}", label) for n in range(400)])
     own = corpus.files.keys() - {"all"}  # parts with files of their own
 
