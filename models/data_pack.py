@@ -84,7 +84,7 @@ def pack_contents(recipes: Sequence[Recipe], data: Path) -> dict[str, bytes]:
         for name in recipe.data.sentiment:
             languages.add(recipe.language)
             contents |= _labelled_files(data, name)
-        for name in recipe.data.text:
+        for name in (*recipe.data.text, *recipe.data.statements):
             corpus = OPEN_TEXT[name]
             contents[f"{corpus.folder}/train.txt"] = _lines(data, corpus, "train")
         if recipe.data.closed is not None:

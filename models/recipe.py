@@ -57,6 +57,10 @@ class DataSection(Section):
     closed: str | None = Field(
         default=None, description="A benchmark, alone: read in order, in words of its own vocabulary, then measured."
     )
+    statements: tuple[str, ...] = Field(
+        default=(),
+        description="Running text whose sentences a classifier given with --init judges; it learns to be less sure of them.",
+    )
     everyday: bool = Field(default=False, description="Everyday texts of ours are a dev part beside the corpora's.")
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
@@ -179,13 +183,19 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _corpora_exist_in_its_language(self) -> Recipe:
-        for field, names, known in (("sentiment", self.data.sentiment, SENTIMENT), ("text", self.data.text, OPEN_TEXT)):
+        for field, names, known in (
+            ("sentiment", self.data.sentiment, SENTIMENT),
+            ("text", self.data.text, OPEN_TEXT),
+            ("statements", self.data.statements, OPEN_TEXT),
+        ):
             usable = [name for name, corpus in known.items() if corpus.language == self.language]
             for name in names:
                 if name not in usable:
                     raise ValueError(
                         f"data.{field}: no corpus {name!r} in {self.language}; there are {', '.join(usable)}"
                     )
+        if self.data.statements and not self.data.sentiment:
+            raise ValueError("data.statements: they stand beside corpora in data.sentiment")
         return self
 
     @model_validator(mode="after")

@@ -55,6 +55,7 @@ from models.stages import (
     train_classifier,
     train_language_model,
 )
+from models.statements import statements
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
 from models.typed_texts import as_typed
@@ -95,6 +96,10 @@ def train(run: Run) -> dict[str, Any]:
         raise TrainingError(f"the recipe {recipe.name} has no [classifier] section: it learns from --teacher alone")
     if last is not None and last.start_share and not _goes_on(start, recipe):
         raise TrainingError(f"{recipe.name} goes on from a classifier with its labels (start_share): give --init")
+    if recipe.data.statements and run.own_texts is None and not _goes_on(start, recipe):
+        raise TrainingError(
+            f"{recipe.name} has sentences that a classifier with its labels judges (statements): give --init"
+        )
     load_teachers(run)  # what is wrong with one is found now, not after the stages before
     run.find_saved()
     torch.manual_seed(run.seed)
@@ -142,6 +147,16 @@ def train(run: Run) -> dict[str, Any]:
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
+        if (
+            recipe.data.statements
+            and isinstance(same_start, Classifier)
+            and start is not None
+            and run.own_texts is None
+        ):
+            judge, temperature = same_start.to(run.device).eval(), start.config.temperature
+            found, use = statements(run, _data_folder(run), judge, temperature, tokenizer, _held_out(run))
+            examples = [*examples, *found]
+            config = config.model_copy(update={"training_data": _all_uses(start, used, text_used, use)})
         known = Texts(examples, unlabelled, dev, _held_out(run) if run.teachers else set())
         averaged = _classifier_stages(run, model, tokenizer, known, pretrained)
         if same_start is not None:
