@@ -24,7 +24,7 @@ class NeutralSet:
         title: for readers.
         corpus: name in ``models.corpora.SENTIMENT`` or ``OPEN_TEXT``.
         note: what a reader of the number must know.
-        part: of a labelled corpus; its neutral rows never train, so even the train part may be asked. Of running text the valid part is read.
+        part: of a labelled corpus. Of running text the valid part is read.
     """
 
     key: str
@@ -49,7 +49,7 @@ NEUTRAL_SETS: dict[Language, tuple[NeutralSet, ...]] = {
 }
 NEUTRAL_DEV_SETS: dict[Language, tuple[NeutralSet, ...]] = {
     "en": (
-        NeutralSet("semeval_neutral_dev", "SemEval-2017 train, neutral", "semeval", RATED, "train"),
+        NeutralSet("airline_neutral_dev", "Airline tweets dev, neutral", "airline", RATED, "dev"),
         NeutralSet("tatoeba_en_valid", "Tatoeba sentences", "tatoeba_en", STATED),
     ),
     "zh": (
