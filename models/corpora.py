@@ -51,7 +51,9 @@ class Corpus:
     labels: dict[int | None, int] = field(
         default_factory=lambda: {0: 0, 1: 1}
     )  # the file's code -> ours; others are left out
-    neutral: frozenset[int | None] = frozenset()  # the file's codes of rows between the classes; no recipe trains on them
+    neutral: frozenset[int | None] = (
+        frozenset()
+    )  # the file's codes of rows between the classes; no recipe trains on them
     keep: Callable[[dict[str, Any]], bool] = lambda _row: True
     positive: dict[int, float] = field(default_factory=dict)  # the file's code -> soft label
     hash_test: int = 5  # percent of "all" kept for test; as much again, at most 3, for dev

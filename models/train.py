@@ -111,6 +111,7 @@ def train(run: Run) -> dict[str, Any]:
     tokenizer = _tokenizer(run, texts) if start is None else start.tokenizer
     if recipe.data.closed is not None:
         check_words(tokenizer, texts, f"{recipe.data.closed}'s train part")
+    judged, judged_used = _statements(run, start)
     trunk = TrunkConfig(
         cell=recipe.model.cell,
         vocab_size=tokenizer.get_vocab_size(),
@@ -123,7 +124,7 @@ def train(run: Run) -> dict[str, Any]:
         name=recipe.name,
         task=recipe.task,
         language=recipe.language,
-        training_data=_all_uses(start, used, text_used),
+        training_data=_all_uses(start, used, text_used, judged_used),
     )
     calibrated: Calibration | None = None
     if last is None and language_model is not None:
@@ -147,17 +148,7 @@ def train(run: Run) -> dict[str, Any]:
         if language_model is not None:
             model.trunk.load_state_dict(language_model.trunk.state_dict())
         pretrained = language_model is not None or start is not None
-        if (
-            recipe.data.statements
-            and isinstance(same_start, Classifier)
-            and start is not None
-            and run.own_texts is None
-        ):
-            judge, temperature = same_start.to(run.device).eval(), start.config.temperature
-            found, use = statements(run, _data_folder(run), judge, temperature, tokenizer, _held_out(run))
-            examples = [*examples, *found]
-            config = config.model_copy(update={"training_data": _all_uses(start, used, text_used, use)})
-        known = Texts(examples, unlabelled, dev, _held_out(run) if run.teachers else set())
+        known = Texts([*examples, *judged], unlabelled, dev, _held_out(run) if run.teachers else set())
         averaged = _classifier_stages(run, model, tokenizer, known, pretrained)
         if same_start is not None:
             average(averaged, same_start.to(run.device), 1 - last.start_share)
@@ -311,6 +302,16 @@ def _labelled_data(run: Run) -> Labelled:
         examples += [Example(text, label, NEGATION) for text, label in pairs]
         used.append(DataUse(name=NEGATION, licence="Apache-2.0", source="models/negation.py", rows=count))
     return examples, _dev_parts(run), used
+
+
+def _statements(run: Run, start: _Start | None) -> tuple[list[Example], list[DataUse]]:
+    """Sentences of running text that the classifier to start from judges, as the recipe wants; none beside a user's own texts."""
+    if not run.recipe.data.statements or run.own_texts is not None:
+        return [], []
+    if start is None or not isinstance(start.module, Classifier):
+        raise TrainingError(f"{run.recipe.name} has statements: give a classifier with --init")
+    judge = start.module.to(run.device).eval()
+    return statements(run, _data_folder(run), judge, start.config.temperature, start.tokenizer, _held_out(run))
 
 
 def _dev_parts(run: Run) -> dict[str, list[Example]]:

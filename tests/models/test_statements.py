@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.calibration import final_logits
-from models.checkpoint import load_checkpoint
+from models.checkpoint import WEIGHTS_FILE, load_checkpoint
 from models.classifier import Classifier
 from models.corpora import fingerprint
 from models.data import encode
@@ -63,9 +63,12 @@ def test_a_run_with_statements_goes_on_from_a_classifier_and_names_their_corpus(
 
     with pytest.raises(TrainingError, match="give --init"):
         train(make_run(recipe, "nothing"))
-    run = make_run(recipe, "on", init=judge)
+    run, without = make_run(recipe, "on", init=judge), make_run(recipe, "without", init=judge)
+    without.recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"statements": ()})})
     train(run)
+    train(without)
 
+    assert (run.out / WEIGHTS_FILE).read_bytes() != (without.out / WEIGHTS_FILE).read_bytes()
     config, _, _ = load_checkpoint(run.out)
     assert "commonvoice_en" in {use.name for use in config.training_data}
     assert any("commonvoice_en" in name for name in pack_contents([recipe], corpora))
