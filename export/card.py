@@ -11,6 +11,7 @@ from export.bundle import CARD_FILE, write_quality
 from export.evaluate import Report
 from export.evaluate_language_model import Miss
 from export.markdown import markdown_table
+from export.neutral import FIRM
 from export.quality_page import behaviour_table
 from models.checkpoint import write_json
 from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest, load_manifest
@@ -127,7 +128,10 @@ def _quality(manifest: Manifest) -> str:
     if not manifest.quality:
         return "## Quality\n\nNot measured yet: `rnnserve evaluate`.\n"
     rows = [[name, f"{value:g}"] for name, value in manifest.quality.items() if not name.startswith("behaviour_")]
-    return f"## Quality\n\nMeasured through this bundle by `rnnserve evaluate`.\n\n{markdown_table(['measure', 'value'], rows)}"
+    firm = f" `_firm`: the share of texts without a verdict that are answered with {FIRM:.0%} or more; lower is better."
+    legend = firm if any(name.endswith("_firm") for name in manifest.quality) else ""
+    table = markdown_table(["measure", "value"], rows)
+    return f"## Quality\n\nMeasured through this bundle by `rnnserve evaluate`.{legend}\n\n{table}"
 
 
 def _failures(report: BehaviourReport) -> str:

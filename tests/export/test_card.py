@@ -47,6 +47,16 @@ def test_measures_of_different_runs_are_kept_side_by_side(folder: Path) -> None:
     assert load_manifest(folder).quality == {"sst2_test_accuracy": 0.5, "behaviour_negation": 0.0}
 
 
+def test_a_card_says_what_a_firm_answer_is_where_it_counts_them(folder: Path) -> None:
+    """A bare number after a bare name says nothing."""
+    manifest = load_manifest(folder)
+    counted = manifest.model_copy(update={"quality": {"semeval_neutral_test_firm": 0.6}})
+    not_counted = manifest.model_copy(update={"quality": {"sst2_test_accuracy": 0.6}})
+
+    assert "texts without a verdict that are answered with 80% or more" in model_card(counted, {}, 3.7)
+    assert "without a verdict" not in model_card(not_counted, {}, 3.7)
+
+
 def test_a_card_tells_of_a_temperature_for_each_text(folder: Path) -> None:
     """And what it is worth on texts that it was not fitted on."""
     nll = {"one_temperature": 0.2226, "text_temperature": 0.2181}
