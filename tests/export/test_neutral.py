@@ -41,6 +41,18 @@ def test_only_rows_between_the_classes_are_read_and_the_same_for_every_model(tmp
     assert drawn == read_neutral(tmp_path, RATED, limit=5)
 
 
+def test_of_running_text_the_held_out_sentences_are_read(tmp_path: Path) -> None:
+    """Recipes train on its train part."""
+    folder = tmp_path / OPEN_TEXT["commonvoice_en"].folder
+    folder.mkdir()
+    for part in ("train", "valid"):
+        (folder / f"{part}.txt").write_text(f"The {part} leaves at nine.\nIt is a {part}.\n", encoding="utf-8")
+
+    texts = read_neutral(tmp_path, NeutralSet("commonvoice_en_valid", "Common Voice", "commonvoice_en", ""))
+
+    assert texts == ["The valid leaves at nine.", "It is a valid."]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_choosing_and_reporting_read_different_texts(language: Language) -> None:
     """What chooses a model is no test; both name corpora that exist, in their language."""
