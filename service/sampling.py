@@ -131,7 +131,8 @@ def draw(logits: FloatArray, temperature: float, *, top_p: float = 1.0, top_k: i
     np.exp(weights, out=weights)
     ids: IntArray | None = None
     if 0 < top_k < len(weights):
-        ids = np.flatnonzero(weights >= np.partition(weights, -top_k)[-top_k])
+        # Of logits, not of weights: exp rounds tokens to a tie that are none, and all would be kept.
+        ids = np.flatnonzero(logits >= np.partition(logits, -top_k)[-top_k])
         weights = weights[ids]
     if top_p < 1.0:
         weights *= weights >= _nucleus_floor(weights, top_p)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.random import Generator, Philox
@@ -83,6 +83,8 @@ def test_top_p_draws_only_from_the_nucleus(logits: FloatArray, top_p: float, see
     assert likelier < top_p + 1e-5  # float32 sums
 
 
+@example(row(-1e-8, 0.0, 0.0), 2, 0)  # exp gives all three one weight
+@example(row(-1.1754944e-38, 0.0, 0.0), 2, 0)
 @given(logit_rows, st.integers(1, 50), st.integers(0, 10**6))
 def test_top_k_draws_only_from_the_top(logits: FloatArray, top_k: int, seed: int) -> None:
     token = draw(logits, 1.5, top_k=top_k, rng=generator(seed))
