@@ -19,6 +19,7 @@ from models.calibration import final_logits
 from models.classifier import Classifier, ClassifierConfig, Pools
 from models.data import IdArray, bucketed_batches, pad, stream_batches
 from models.language_model import LanguageModel, LanguageModelConfig, fused_cross_entropy
+from models.precision import low_precision
 from models.trunk import LAYERS, Cell, TrunkConfig, start_layer
 
 ADDING_INPUT_STD = 0.5  # of the numbers and their markers, together
@@ -243,7 +244,7 @@ def language_model(
         x, state = model.hidden(batch[:, :-1], None, carried[0] if step % len(batches) else None)
         carried[:] = [state.detach()]
         weight = model.trunk.embedding.weight
-        return fused_cross_entropy(x.flatten(0, 1), weight, model.bias, batch[:, 1:].flatten(), torch.bfloat16)
+        return fused_cross_entropy(x.flatten(0, 1), weight, model.bias, batch[:, 1:].flatten(), low_precision("cpu"))
 
     steps, seconds = fit(model, loss_at, epochs * len(batches), limit_s, learning_rate=4e-3)
     nll = total_nll(model, text.valid)

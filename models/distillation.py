@@ -27,6 +27,7 @@ from models.data import IdArray, encode
 from models.linear_teacher import LinearTeacher, held_out_margins
 from models.loop import ANSWERS_FILE, LOG_EVERY_S, Run, TrainingError
 from models.negation import NEGATION
+from models.precision import autocast
 from models.recipe import DistillationSection
 from models.stacking import stack
 from models.stages import class_weights, targets_of
@@ -186,7 +187,7 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
         run.say(f"asking {name} about {len(texts):,} texts")
         way = tokenizer.to_str(), config.backward
         encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, texts, config.backward))
-        with torch.autocast(run.device, torch.bfloat16):
+        with autocast(run.device):
             logits = final_logits(module.to(run.device), encoded, run.device, tell=_teller(run, name))
         total += torch.softmax(logits / config.temperature, dim=1)
     return total / len(run.teachers)

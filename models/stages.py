@@ -17,6 +17,7 @@ from models.corpora import CorpusError, Example
 from models.data import IdArray, TokenTable, bucketed_batches, encode, shuffled_stream, stream_batches
 from models.language_model import LanguageModel, fused_cross_entropy
 from models.loop import Run, Schedule, Stage
+from models.precision import autocast, low_precision
 from models.recipe import ClassifierSection, LanguageModelSection
 from models.tokenizer import END_ID, START_ID
 from models.trunk import Dropouts
@@ -85,12 +86,12 @@ def train_language_model(
         state = stage.carried.get("state")
         if state is not None and section.reset_probability:
             state = state * (torch.rand(rows, 1, device=run.device) >= section.reset_probability)
-        with torch.autocast(run.device, torch.bfloat16):
+        with autocast(run.device):
             x, state = model.hidden(ids[:, :-1], None, state, dropout)
         stage.carried["state"] = state.detach()
         targets = ids[:, 1:].flatten()
         weight, bias = model.trunk.embedding.weight, model.bias
-        return fused_cross_entropy(x.flatten(0, 1), weight, bias, targets, torch.bfloat16), len(targets)
+        return fused_cross_entropy(x.flatten(0, 1), weight, bias, targets, low_precision(run.device)), len(targets)
 
     model.train()
     stage.train(epoch_batches, loss_of, section.clip)
@@ -222,7 +223,7 @@ def train_classifier(
     def loss_of(item: tuple[list[int], int]) -> tuple[Tensor, int]:
         batch, epoch = item
         input_ids, row_lengths, tokens = table.batch(batch, section.cut_tokens, [(i + epoch) % 2 == 0 for i in batch])
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             logits, _ = model(input_ids, row_lengths, None, dropout, section.head_dropout, final_only=True)
         which = torch.tensor(batch).to(device, non_blocking=True)
         expected, weight = targets[which], weights[which]
