@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from export.metrics import Array
-from models.corpora import SENTIMENT, Language, Part, documents, neutral_texts
+from models.corpora import SENTIMENT, Language, Part, documents, everyday_neutral, neutral_texts
 
 FIRM = 0.8  # of the likelier class
 SAMPLE, SAMPLE_SEED = 5_000, 1
@@ -17,14 +17,15 @@ SAMPLE, SAMPLE_SEED = 5_000, 1
 
 @dataclass(frozen=True)
 class NeutralSet:
-    """Texts between the classes: rows of a labelled corpus that raters put there, or sentences of running text.
+    """Texts between the classes: rows of a labelled corpus that raters put there, sentences of running text, or texts of our own.
 
     Args:
         key: begins the name of its measure in the manifest.
         title: for readers.
-        corpus: name in ``models.corpora.SENTIMENT`` or ``OPEN_TEXT``.
+        corpus: name in ``models.corpora.SENTIMENT`` or ``OPEN_TEXT``; empty for texts of our own.
         note: what a reader of the number must know.
         part: of a labelled corpus. Of running text the valid part is read.
+        texts: our own.
     """
 
     key: str
@@ -32,6 +33,13 @@ class NeutralSet:
     corpus: str
     note: str
     part: Part = "test"
+    texts: tuple[str, ...] = ()
+
+
+def _everyday(language: Language, part: Part) -> NeutralSet:
+    title = "everyday neutral texts" if part == "test" else "everyday neutral dev"
+    note = "written for this by an author who had seen nothing of the project"
+    return NeutralSet(f"everyday_neutral_{part}", title, "", note, part, tuple(everyday_neutral(language, part)))
 
 
 RATED, STATED = "rated neutral", "unlabelled sentences, few of which judge anything"
@@ -41,20 +49,24 @@ NEUTRAL_SETS: dict[Language, tuple[NeutralSet, ...]] = {
         NeutralSet("semeval_neutral_test", "SemEval-2017, neutral", "semeval", RATED),
         NeutralSet("airline_neutral_test", "Airline tweets, neutral", "airline", RATED),
         NeutralSet("commonvoice_en_valid", "Common Voice sentences", "commonvoice_en", STATED),
+        _everyday("en", "test"),
     ),
     "zh": (
         NeutralSet("douban_neutral_test", "Douban, three stars", "douban", THREE_STARS),
         NeutralSet("commonvoice_zh_valid", "Common Voice sentences", "commonvoice_zh", STATED),
+        _everyday("zh", "test"),
     ),
 }
 NEUTRAL_DEV_SETS: dict[Language, tuple[NeutralSet, ...]] = {
     "en": (
         NeutralSet("airline_neutral_dev", "Airline tweets dev, neutral", "airline", RATED, "dev"),
         NeutralSet("tatoeba_en_valid", "Tatoeba sentences", "tatoeba_en", STATED),
+        _everyday("en", "dev"),
     ),
     "zh": (
         NeutralSet("douban_neutral_dev", "Douban dev, three stars", "douban", THREE_STARS, "dev"),
         NeutralSet("tatoeba_zh_valid", "Tatoeba sentences", "tatoeba_zh", STATED),
+        _everyday("zh", "dev"),
     ),
 }
 
@@ -88,7 +100,9 @@ def read_neutral(data: Path, neutral_set: NeutralSet, limit: int | None = None) 
     Raises:
         CorpusError: the corpus is missing or damaged.
     """
-    if neutral_set.corpus in SENTIMENT:
+    if neutral_set.texts:
+        texts = list(neutral_set.texts)
+    elif neutral_set.corpus in SENTIMENT:
         texts = list(neutral_texts(data, neutral_set.corpus, neutral_set.part))
     else:
         texts = [line for document in documents(data, neutral_set.corpus, "valid") for line in document]

@@ -251,6 +251,12 @@ def everyday(language: Language, part: Part) -> list[Example]:
     return [Example(text, label, EVERYDAY) for text, label in texts]
 
 
+def everyday_neutral(language: Language, part: Part) -> list[str]:
+    """Texts as people type them that judge nothing, written for this. Those of the train part have choices, ``[a|b]``."""
+    texts = tomllib.loads(Path(__file__).with_name("neutral.toml").read_text(encoding="utf-8"))[part][language]
+    return list(texts)
+
+
 def labelled(data: Path, name: str, part: Part) -> list[Example]:
     """One part of a corpus as it stands, before leaks between corpora are closed."""
     soft = SENTIMENT[name].positive

@@ -64,6 +64,12 @@ class DataSection(Section):
     everyday: bool = Field(default=False, description="Everyday texts of ours are a dev part beside the corpora's.")
     repeat: dict[str, int] = Field(default={}, description="How often a corpus counts in an epoch, where not once.")
     negation_share: float = Field(default=0.0, ge=0, le=0.5, description="Templated negation, as a share of the texts.")
+    neutral_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Texts of ours that judge nothing, labelled one half, as a share of the texts.",
+    )
     unmarked_share: float = Field(
         default=0.0,
         ge=0,

@@ -1,13 +1,15 @@
-"""Sentences that mostly judge nothing: taught with a classifier's own answer, drawn toward neither class.
+"""Texts that judge nothing: ours with one half for their label, and sentences of running text with a classifier's own answer.
 
-A classifier of two classes that read judgements alone is as sure of "The train leaves at nine" as of a review. Running text is
-full of such sentences. It judges here and there, so one half would be a wrong label for some: the answer of the classifier that
-training starts from, its log-odds divided, keeps every verdict and takes the firmness away.
+A classifier of two classes that read judgements alone is as sure of "The train leaves at nine" as of a review. Texts written to
+judge nothing say so. Running text is full of such sentences, too, but it judges here and there, so that one half would be a wrong
+label for some: the answer of the classifier that training starts from, its log-odds divided, keeps every verdict and takes the
+firmness away.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Set
 from pathlib import Path
 
@@ -17,14 +19,25 @@ from tokenizers import Tokenizer
 from models.calibration import final_logits
 from models.checkpoint import DataUse
 from models.classifier import Classifier
-from models.corpora import Example, running_text, without
+from models.corpora import Example, everyday_neutral, running_text, without
 from models.data import encode
 from models.loop import Run
+from models.tokenizer import Language
 
-STATEMENTS = "statements"  # their source
+STATEMENTS = "statements"  # the source of sentences of running text
+NEUTRAL = "neutral texts"  # the source of ours
 EACH = 5_000  # sentences of a corpus
 FEWEST_CHARACTERS = 4
 DIVISOR = 4.0  # of log-odds: 99 % become 76 %
+_CHOICE = re.compile(r"\[([^\]]*)\]")
+
+
+def neutral_examples(language: Language, count: int, seed: int) -> list[Example]:
+    """``count`` texts of ours that judge nothing, drawn evenly, each with a choice made; their soft label is one half."""
+    rng = random.Random(seed)
+    texts = everyday_neutral(language, "train")
+    drawn = (_CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), rng.choice(texts)) for _ in range(count))
+    return [Example(text, i % 2, NEUTRAL, 0.5) for i, text in enumerate(drawn)]
 
 
 def statements(

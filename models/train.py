@@ -55,7 +55,7 @@ from models.stages import (
     train_classifier,
     train_language_model,
 )
-from models.statements import statements
+from models.statements import NEUTRAL, neutral_examples, statements
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
 from models.typed_texts import as_typed
@@ -292,6 +292,9 @@ def _labelled_data(run: Run) -> Labelled:
     data = _data_folder(run)
     examples, used = training_examples(data, recipe.data.sentiment)
     examples += [e for e in examples for _ in range(recipe.data.repeat.get(e.source, 1) - 1)]
+    neutral = neutral_examples(recipe.language, int(len(examples) * recipe.data.neutral_share), run.seed)
+    if neutral:
+        used.append(DataUse(name=NEUTRAL, licence="Apache-2.0", source="models/neutral.toml", rows=len(neutral)))
     if recipe.data.negation_share:
         count = int(len(examples) * recipe.data.negation_share)
         hard = [e for e in examples if e.positive is None]
@@ -301,7 +304,7 @@ def _labelled_data(run: Run) -> Labelled:
         pairs += negation_examples(recipe.language, count - len(pairs), run.seed, known)
         examples += [Example(text, label, NEGATION) for text, label in pairs]
         used.append(DataUse(name=NEGATION, licence="Apache-2.0", source="models/negation.py", rows=count))
-    return examples, _dev_parts(run), used
+    return examples + neutral, _dev_parts(run), used
 
 
 def _statements(run: Run, start: _Start | None) -> tuple[list[Example], list[DataUse]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from models.corpora import LONG_ENOUGH, SENTIMENT, Example
 from models.negation import _expanded, negation_examples
 from models.negation_texts import TEXTS
 from models.tokenizer import Language
+from tests.export.likeness import FEWEST_WORDS, alike, words
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -112,22 +112,10 @@ def test_everyday_texts_are_half_positive_and_none_trains_but_common_phrases(
     assert not long & {text for text, _ in negation_examples(language, 100_000, seed=0)}
 
 
-def words(text: str, language: Language) -> list[str]:
-    """What is compared: words, in Chinese characters."""
-    return re.findall(r"\w+" if language == "en" else r"\w", text.lower())
-
-
-def alike(a: list[str], b: list[str]) -> bool:
-    """At least seven tenths of the words are the same, in the same order."""
-    if 2 * len(set(a) & set(b)) < 0.6 * (len(set(a)) + len(set(b))):
-        return False
-    return SequenceMatcher(None, a, b).ratio() >= 0.7
-
-
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_training_text_is_like_an_everyday_text(language: Language) -> None:
     """Opinions and whole texts that train; stock phrases of a few words are nobody's."""
-    fewest = {"en": 4, "zh": 7}[language]
+    fewest = FEWEST_WORDS[language]
     sets = [s for dev in (True, False) for s in evaluation_sets(language, dev=dev) if s.texts]
     asked = [w for s in sets for text, _ in s.texts if len(w := words(text, language)) >= fewest]
     kinds = [TEXTS[language].kinds[kind] for kind in ("implied", "everyday")]

@@ -11,7 +11,10 @@ import pytest
 
 from export.evaluate_sentiment import SentimentReport
 from export.neutral import NeutralSet, neutral_result, neutral_sets, read_neutral
-from models.corpora import OPEN_TEXT, SENTIMENT, Language
+from models.corpora import OPEN_TEXT, SENTIMENT, Language, everyday_neutral
+from models.negation import _expanded
+from models.negation_texts import TEXTS
+from tests.export.likeness import FEWEST_WORDS, alike, words
 
 RATED = NeutralSet("semeval_neutral_test", "SemEval", "semeval", "rated neutral")
 
@@ -58,8 +61,25 @@ def test_choosing_and_reporting_read_different_texts(language: Language) -> None
     """What chooses a model is no test; both name corpora that exist, in their language."""
     dev, test = (neutral_sets(language, dev=dev) for dev in (True, False))
 
-    assert not {(s.corpus, s.part) for s in dev} & {(s.corpus, s.part) for s in test}
+    assert not {(s.corpus, s.part, s.texts) for s in dev} & {(s.corpus, s.part, s.texts) for s in test}
     assert {s.key for s in dev}.isdisjoint(s.key for s in test)
     for s in (*dev, *test):
+        if s.texts:
+            assert s.corpus == ""
+            continue
         known = SENTIMENT.get(s.corpus) or OPEN_TEXT[s.corpus]
         assert known.language == language
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_neutral_text_of_ours_trains_that_is_like_one_that_chooses_or_tests(language: Language) -> None:
+    """Their authors had not seen each other's; whole texts need no corpora folder."""
+    dev, test = ([s for s in neutral_sets(language, dev=dev) if s.texts] for dev in (True, False))
+    asked = [read_neutral(Path(), s) for s in (*dev, *test)]
+    theirs = [w for texts in asked for text in texts if len(w := words(text, language)) >= FEWEST_WORDS[language]]
+    ours = {tuple(words(t, language)) for t in _expanded(TEXTS[language], tuple(everyday_neutral(language, "train")))}
+
+    assert [len(set(texts)) for texts in asked] == [200, 200]
+    assert not set(asked[0]) & set(asked[1])
+    assert not ours & {tuple(words(text, language)) for texts in asked for text in texts}
+    assert not [(a, b) for a in theirs for b in ours if alike(a, list(b))]

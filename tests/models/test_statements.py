@@ -1,4 +1,4 @@
-"""Sentences that mostly judge nothing: what is taught of them."""
+"""Texts that judge nothing: what is taught of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from models.calibration import final_logits
 from models.checkpoint import WEIGHTS_FILE, load_checkpoint
 from models.classifier import Classifier
-from models.corpora import fingerprint
+from models.corpora import Language, fingerprint
 from models.data import encode
 from models.data_pack import pack_contents
 from models.loop import Run, TrainingError
 from models.recipe import Recipe
-from models.statements import DIVISOR, STATEMENTS, statements
+from models.statements import DIVISOR, NEUTRAL, STATEMENTS, neutral_examples, statements
 from models.train import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -30,6 +30,30 @@ def judge(make_recipe: MakeRecipe, make_run: MakeRun) -> Path:
     run = make_run(make_recipe(), "judge")
     train(run)
     return run.out
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_neutral_texts_have_one_of_each_choice_and_one_half(language: Language) -> None:
+    """A soft label takes no side; one seed draws the same texts."""
+    examples = neutral_examples(language, 3_000, seed=0)
+
+    assert len(examples) == 3_000
+    assert {e.positive for e in examples} == {0.5}
+    assert not [e.text for e in examples if set(e.text) & set("[|]")]
+    assert len({e.text for e in examples}) > 1_200
+    assert examples == neutral_examples(language, 3_000, seed=0) != neutral_examples(language, 3_000, seed=1)
+
+
+def test_a_share_of_neutral_texts_trains_and_is_named(make_recipe: MakeRecipe, make_run: MakeRun) -> None:
+    """They change the weights, and the checkpoint says that they were read."""
+    plain, run = make_run(make_recipe(), "plain"), make_run(make_recipe(), "run")
+    run.recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update={"neutral_share": 0.2})})
+    train(plain)
+    train(run)
+
+    assert (run.out / WEIGHTS_FILE).read_bytes() != (plain.out / WEIGHTS_FILE).read_bytes()
+    rows = {use.name: use.rows for use in load_checkpoint(run.out)[0].training_data}
+    assert rows[NEUTRAL] == int(0.2 * sum(rows[name] for name in run.recipe.data.sentiment))
 
 
 def test_answers_keep_their_side_and_lose_their_firmness(
