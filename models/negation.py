@@ -21,7 +21,7 @@ NEGATION = "negation templates"  # the source of these texts
 # How often each kind of frame is drawn.
 WEIGHTS = {
     "clause": 5, "personal": 3, "fragment": 3, "indirect": 6, "expectation": 8, "contrast": 6, "manner": 12, "implied": 10,
-    "everyday": 9,
+    "everyday": 12,
 }  # fmt: skip
 # Share of the frames that turn polarity. Fewer than half: in those that keep it, what was said or feared often has words of the other polarity.
 TURNED = 0.36
