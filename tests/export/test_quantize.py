@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from export.graph import build_graph, save_graph
 from export.parity import open_graph
+from export.quantize import LARGEST_WEIGHT
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from models.classifier import ClassifierConfig
 from models.tokenizer import train_tokenizer
@@ -56,7 +59,7 @@ def test_int8_rows_are_bit_for_bit_independent_of_batch_mates_padding_and_chunks
 
 
 def test_int8_stays_near_float32(tmp_path: Path) -> None:
-    """8 bits a number: a small difference, not a wrong gate order."""
+    """7 bits a weight, 8 an input: a small difference, not a wrong gate order."""
     config = make(tmp_path)
     results = []
     for precision in ("float32", "int8"):
@@ -67,6 +70,26 @@ def test_int8_stays_near_float32(tmp_path: Path) -> None:
 
     difference = np.abs(results[0] - results[1]).max()
     assert 0 < difference < 0.02
+
+
+def test_int8_weights_overflow_on_no_processor(tmp_path: Path) -> None:
+    """Without VNNI two neighbours' products are added in 16 bits: a bundle would say something else there than elsewhere."""
+    config = make(tmp_path)
+    graph = build_graph(config, tmp_path / "model.safetensors", "int8")
+    layers = [node for node in graph.graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    names = [name for node in layers for name in node.input[1:3]]
+    graph.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.INT8, [1, None, None]) for name in names)
+    save_graph(graph, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    one = np.ones(1, np.int64)
+    state = np.zeros((1, config.classifier.state_size if config.classifier else 0), np.float32)
+
+    weights = session.run(
+        names, {"input_ids": one[None], "lengths": one, "state": state, "logits_to_keep": np.array(1)}
+    )
+
+    assert [np.abs(w.astype(int)).max() for w in weights] == [LARGEST_WEIGHT] * 4
+    assert 2 * 255 * LARGEST_WEIGHT < 2**15
 
 
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
