@@ -48,7 +48,9 @@ NEUTRAL_SETS: dict[Language, tuple[NeutralSet, ...]] = {
     "en": (
         NeutralSet("semeval_neutral_test", "SemEval-2017, neutral", "semeval", RATED),
         NeutralSet("airline_neutral_test", "Airline tweets, neutral", "airline", RATED),
-        NeutralSet("commonvoice_en_valid", "Common Voice sentences", "commonvoice_en", STATED),
+        NeutralSet(
+            "commonvoice_en_valid", "Common Voice sentences", "commonvoice_en", f"{STATED}; others of them train"
+        ),
         _everyday("en", "test"),
     ),
     "zh": (
