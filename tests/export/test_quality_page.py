@@ -89,7 +89,12 @@ def test_further_bundles_stay_when_a_later_run_does_not_measure_them_again(tmp_p
     other_seed = sentiment_report().model_copy(
         update={"further": True, "weights": "aa", "seed": 7, "microseconds_per_token": 7.5}
     )
-    again = other_seed.model_copy(update={"weights": "bb", "seed": 8, "microseconds_per_token": 11.2})
+    other_seed = other_seed.model_copy(
+        update={"parameters": other_seed.parameters - 65}
+    )  # no temperature for each text
+    again = sentiment_report().model_copy(
+        update={"further": True, "weights": "bb", "seed": 8, "microseconds_per_token": 11.2}
+    )
     assert again.sentiment is not None
     fewer = SentimentReport(sets=again.sentiment.sets[:2], seeds=[])
     other_rows = again.model_copy(update={"weights": "cc", "seed": 9, "sentiment": fewer})
