@@ -180,17 +180,21 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
     Raises:
         CheckpointError, TrainingError: see :func:`load_teachers`.
     """
-    total = torch.zeros(len(texts), len(run.recipe.labels))
+    place = {
+        text: i for i, text in enumerate(dict.fromkeys(texts))
+    }  # one that counts several times is asked about once
+    distinct = list(place)
+    total = torch.zeros(len(distinct), len(run.recipe.labels))
     read: dict[tuple[str, bool], list[IdArray]] = {}  # teachers often share a tokenizer
     for folder, (config, module, tokenizer) in zip(run.teachers, load_teachers(run), strict=True):
         name = folder.name
-        run.say(f"asking {name} about {len(texts):,} texts")
+        run.say(f"asking {name} about {len(distinct):,} texts")
         way = tokenizer.to_str(), config.backward
-        encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, texts, config.backward))
+        encoded = read[way] if way in read else read.setdefault(way, encode(tokenizer, distinct, config.backward))
         with autocast(run.device):
             logits = final_logits(module.to(run.device), encoded, run.device, tell=_teller(run, name))
         total += torch.softmax(logits / config.temperature, dim=1)
-    return total / len(run.teachers)
+    return (total / len(run.teachers))[[place[text] for text in texts]]
 
 
 def _teller(run: Run, name: str) -> Callable[[float], None]:

@@ -109,6 +109,11 @@ PolarWords = tuple[tuple[str, ...], tuple[str, ...]]  # good ones, bad ones
 Judge = Callable[[Sequence[str]], Sequence[float]]
 
 
+def with_choices_made(text: str, rng: random.Random) -> str:
+    """The text with one part of each choice ``[a|b]`` in it, drawn evenly."""
+    return _CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), text)
+
+
 def polar_words(language: Language, examples: Iterable[Example], judge: Judge | None = None) -> PolarWords:
     """Words with a clear verdict, read off labelled texts: those that follow "very" in texts of one class above all.
 
@@ -219,7 +224,7 @@ class _Writer:
         turned = self.rng.random() < TURNED
         choices = _pool(frames, turned, label) or _pool(frames, not turned, label)
         turned = turned and bool(_pool(frames, turned, label))
-        frame = _CHOICE.sub(lambda choice: self.rng.choice(choice[1].split("|")), self.rng.choice(choices))
+        frame = with_choices_made(self.rng.choice(choices), self.rng)
         return _SLOT.sub(lambda slot: self._fill(slot, label ^ turned), frame)
 
     def _fill(self, slot: re.Match[str], polarity: int) -> str:

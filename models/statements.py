@@ -9,7 +9,6 @@ firmness away.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Set
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from models.classifier import Classifier
 from models.corpora import Example, everyday_neutral, running_text, without
 from models.data import encode
 from models.loop import Run
+from models.negation import with_choices_made
 from models.tokenizer import Language
 
 STATEMENTS = "statements"  # the source of sentences of running text
@@ -29,14 +29,13 @@ NEUTRAL = "neutral texts"  # the source of ours
 EACH = 5_000  # sentences of a corpus
 FEWEST_CHARACTERS = 4
 DIVISOR = 4.0  # of log-odds: 99 % become 76 %
-_CHOICE = re.compile(r"\[([^\]]*)\]")
 
 
 def neutral_examples(language: Language, count: int, seed: int) -> list[Example]:
     """``count`` texts of ours that judge nothing, drawn evenly, each with a choice made; their soft label is one half."""
     rng = random.Random(seed)
     texts = everyday_neutral(language, "train")
-    drawn = (_CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), rng.choice(texts)) for _ in range(count))
+    drawn = (with_choices_made(rng.choice(texts), rng) for _ in range(count))
     return [Example(text, i % 2, NEUTRAL, 0.5) for i, text in enumerate(drawn)]
 
 

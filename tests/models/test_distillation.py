@@ -246,6 +246,21 @@ def test_asking_says_how_far_it_is(
     assert re.search(r"forward +100\.0%", output.getvalue())
 
 
+def test_a_text_that_comes_twice_is_asked_about_once(
+    make_recipe: MakeRecipe, make_run: MakeRun, teachers: tuple[Path, Path]
+) -> None:
+    """A corpus that counts three times costs no more to judge, and each copy gets the same answer, in its place."""
+    run = make_run(make_recipe(), "asking", teachers=teachers)
+    texts = ["awful", "lovely", "awful", "fine", "lovely"]
+
+    said = teacher_probabilities(run, texts)
+
+    assert torch.equal(said[[0, 1]], said[[2, 4]])
+    assert torch.allclose(said[[0, 1, 3]], teacher_probabilities(run, ["awful", "lovely", "fine"]))
+    assert isinstance(run.console.file, StringIO)
+    assert "about 3 texts" in run.console.file.getvalue()
+
+
 def test_own_labels_keep_their_share() -> None:
     """Texts without a label have the teachers' word alone."""
     own, theirs = torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]])
