@@ -157,10 +157,13 @@ def _calibration(manifest: Manifest, metrics: dict[str, Any]) -> str:
     noted = metrics.get("calibration", {})
     if noted.get("text_temperature"):
         nll = noted["cross_validated_nll"]
+        kinds = noted.get("kinds", 0)
+        on_text = f"the text and on how much it is like those of the {kinds} dev parts" if kinds else "the text"
+        fitted = nll["text_temperature_by_kinds" if kinds else "text_temperature"]
         return (
             f"## Calibration\n\nProbabilities are softmax(logits / {manifest.temperature:.3f}); the graph has divided the logits by a "
-            "temperature within 1/e and e that depends on the text. Both were fitted on the dev parts, each corpus counting alike. On dev texts "
-            f"left out of the fit the negative log-likelihood is {nll['text_temperature']:.4f}; with one temperature for all it is "
+            f"temperature within 1/e and e that depends on {on_text}. Both were fitted on the dev parts, each corpus counting alike. "
+            f"On dev texts left out of the fit the negative log-likelihood is {fitted:.4f}; with one temperature for all it is "
             f"{nll['one_temperature']:.4f}.\n"
         )
     return (

@@ -182,8 +182,13 @@ def _classifier_head(
     features = g.one("Relu", g.linear(x, "head"))
     logits = g.linear(features, "out")
     if config.text_temperature:
-        log_temperature = g.one("Tanh", g.linear(features, "temperature"))  # (B, K, 1)
-        logits = g.one("Mul", logits, g.one("Exp", g.one("Neg", log_temperature)))
+        inputs = features
+        if config.kinds:
+            inputs = g.one(
+                "Concat", features, g.one("Softmax", g.linear(features, "temperature.kinds"), axis=-1), axis=2
+            )
+        log_temperature = g.one("Tanh", g.linear(inputs, "temperature"))  # (B, K, 1)
+        logits = g.one("Div", logits, g.one("Exp", log_temperature))
     return logits, after
 
 

@@ -125,7 +125,7 @@ class Results(BaseModel, frozen=True):
 
 
 def _sizes(report: Report) -> tuple[str, int, str]:
-    """What decides the time of a token; not the 65 weights of a temperature for each text."""
+    """What decides the time of a token; not the few hundred weights of a temperature for each text."""
     return network(report), report.embedding_dim, report.precision
 
 

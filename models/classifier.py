@@ -30,6 +30,7 @@ class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
     head_size: int = Field(default=64, ge=1)
     labels: tuple[str, ...] = ("negative", "positive")
     text_temperature: bool = False  # calibration set a temperature that depends on the text
+    kinds: int = Field(default=0, ge=0)  # of texts that the temperature tells apart
 
     def pool_sizes(self) -> dict[str, int]:
         """What the pools carry on, in their order: name -> float32 numbers. ``last`` carries nothing, the trunk has it."""
@@ -45,6 +46,33 @@ class ClassifierConfig(BaseModel, extra="forbid", frozen=True):
     def state_size(self) -> int:
         """The trunk's vectors, then the pools'."""
         return self.trunk.state_size + sum(self.pool_sizes().values())
+
+
+class TextTemperature(nn.Linear):
+    """A temperature within 1/e and e that depends on the text: texts of some kinds are harder than a classifier thinks, of others easier.
+
+    It is ``exp(tanh(.))`` of a linear function of the head's hidden layer and, with ``kinds``, of the probabilities that a text is of each
+    of these kinds. Source: Joy et al. 2023 (arXiv:2207.06211), with linear functions for their density model.
+
+    Args:
+        head_size: F, of the head's hidden layer.
+        kinds: K, how many kinds of texts it tells apart.
+    """
+
+    def __init__(self, head_size: int, kinds: int = 0) -> None:
+        super().__init__(head_size + kinds, 1)
+        if kinds:
+            self.kinds = nn.Linear(head_size, kinds)
+
+    def inputs(self, features: Tensor) -> Tensor:
+        """(..., F) -> (..., F + K): with the probabilities of the kinds, if it has any."""
+        if self.in_features == features.shape[-1]:
+            return features
+        return torch.cat([features, torch.softmax(self.kinds(features), dim=-1)], dim=-1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., F) -> (..., 1)."""
+        return torch.exp(torch.tanh(super().forward(self.inputs(features))))
 
 
 class Classifier(nn.Module):
@@ -66,7 +94,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(len(config.pools) * hidden, config.head_size)
         self.out = nn.Linear(config.head_size, len(config.labels))
         if config.text_temperature:
-            self.temperature = nn.Linear(config.head_size, 1)
+            self.temperature = TextTemperature(config.head_size, config.kinds)
 
     def forward(
         self,
@@ -127,15 +155,10 @@ class Classifier(nn.Module):
         return torch.cat(pooled, dim=-1), (trunk_state if final_only else torch.cat(after, dim=1))
 
     def logits(self, features: Tensor) -> Tensor:
-        """(..., head_size) the head's hidden layer -> (..., C).
-
-        With ``text_temperature`` divided by a temperature within 1/e and e that depends on the features: texts of some kinds
-        are harder than a classifier thinks, of others easier. Source: Joy et al. 2023 (arXiv:2207.06211), with a linear
-        function for their density model.
-        """
+        """(..., head_size) the head's hidden layer -> (..., C), divided by the :class:`TextTemperature` if there is one."""
         logits: Tensor = self.out(features)
         if self.config.text_temperature:
-            logits = logits * torch.exp(-torch.tanh(self.temperature(features)))
+            logits = logits / self.temperature(features)
         return logits
 
 

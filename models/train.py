@@ -473,8 +473,7 @@ def _calibrate(
     if all(len(rows) < FEWEST for rows in dev.values()):
         run.say(f"fewer than {FEWEST} dev texts of a source: not calibrated, the temperature stays {otherwise:.3f}")
     found = calibrate(model, list(parts.values()), otherwise)
-    if found.nll is not None:
-        run.say(
-            f"cross-validated NLL on dev: {found.nll[0]:.4f} with one temperature, {found.nll[1]:.4f} with one for each text"
-        )
+    if found.nll:
+        told = ", ".join(f"{nll:.4f} with {way.replace('_', ' ')}" for way, nll in found.nll.items())
+        run.say(f"cross-validated NLL on dev: {told}")
     return found, measured

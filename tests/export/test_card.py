@@ -68,6 +68,17 @@ def test_a_card_tells_of_a_temperature_for_each_text(folder: Path) -> None:
     assert "is 0.2181; with one temperature for all it is 0.2226" in card
 
 
+def test_a_card_tells_of_kinds_of_texts(folder: Path) -> None:
+    """The dev parts are the kinds."""
+    nll = {"one_temperature": 0.2226, "text_temperature": 0.2181, "text_temperature_by_kinds": 0.2172}
+    metrics = {"calibration": {"text_temperature": True, "kinds": 7, "cross_validated_nll": nll}}
+
+    card = model_card(load_manifest(folder), metrics, 3.7)
+
+    assert "depends on the text and on how much it is like those of the 7 dev parts" in card
+    assert "is 0.2172; with one temperature for all it is 0.2226" in card
+
+
 def test_a_card_names_data_with_licences_calibration_and_parity(folder: Path) -> None:
     """All of it from the manifest, also where nothing was measured yet."""
     source = {

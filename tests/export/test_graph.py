@@ -59,8 +59,10 @@ def export(folder: Path, cell: Cell, kind: str, num_layers: int) -> Exported:
     trunk = TrunkConfig(cell=cell, vocab_size=VOCABULARY, embedding_dim=5, hidden_size=6, num_layers=num_layers)
     architecture: dict[str, Any] = {"task": "language-model", "language_model": LanguageModelConfig(trunk=trunk)}
     if kind in POOLS:
-        adapted = kind == "mean"  # one of them with a temperature for each text
-        classifier = ClassifierConfig(trunk=trunk, pools=POOLS[kind], head_size=7, text_temperature=adapted)
+        kinds = {"mean": 0, "all": 3}  # those with a temperature for each text, one of them by kinds of texts
+        classifier = ClassifierConfig(
+            trunk=trunk, pools=POOLS[kind], head_size=7, text_temperature=kind in kinds, kinds=kinds.get(kind, 0)
+        )
         architecture = {"task": "sentiment", "classifier": classifier}
     config = CheckpointConfig.model_validate({"name": "tiny", "language": "en"} | architecture)
     torch.manual_seed(3)

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.calibration import DevPart, calibrate, dev_part, final_logits, fit_temperature, uncalibrated
+from models.calibration import (
+    EACH,
+    KINDS,
+    ONE,
+    DevPart,
+    calibrate,
+    dev_part,
+    final_logits,
+    fit_temperature,
+    uncalibrated,
+)
 from models.classifier import Classifier, ClassifierConfig
 from models.trunk import TrunkConfig
 
@@ -33,7 +43,7 @@ def answers(temperatures: tuple[float, float], rows: int = 6_000, ways: int = 1)
 def found_temperatures(model: Classifier, part: DevPart) -> tuple[float, float]:
     """Mean of what a calibrated model divides the logits of each kind by, apart from what it divides all by."""
     with torch.no_grad():
-        each = torch.exp(torch.tanh(model.temperature(part.features[0])))[:, 0]
+        each = model.temperature(part.features[0])[:, 0]
     return float(each[0::2].mean()), float(each[1::2].mean())
 
 
@@ -43,8 +53,8 @@ def test_texts_of_two_kinds_get_a_temperature_each() -> None:
     found = calibrate(tiny_classifier(), [part])
 
     assert found.model.config.text_temperature
-    assert found.nll is not None
-    assert found.nll[1] < found.nll[0]
+    assert found.nll[EACH] < found.nll[ONE]
+    assert KINDS not in found.nll  # one source is no kind of its own
     easy, hard = (found.temperature * each for each in found_temperatures(found.model, part))
     assert easy == pytest.approx(0.8, rel=0.15)
     assert hard == pytest.approx(2.4, rel=0.15)
@@ -54,8 +64,24 @@ def test_two_ways_of_writing_a_text_count_like_one() -> None:
     """A text and its twin are never on both sides of the cross-validation, so nothing looks surer than it is."""
     once, twice = (calibrate(tiny_classifier(), [answers((0.8, 2.4), 2_000, ways)]) for ways in (1, 2))
 
-    assert once.nll is not None
+    assert once.nll
     assert twice.nll == pytest.approx(once.nll, abs=1e-3)
+
+
+def test_a_kind_between_two_others_gets_its_own_temperature() -> None:
+    """No linear function of the features makes texts in the middle surer than those on both sides; likeness to their source does."""
+    parts = []
+    for place, temperature in enumerate((2.4, 0.8, 2.4)):
+        part = answers((temperature, temperature), 2_000)
+        part.features[:, :, 0] = place * 2.0
+        parts.append(part)
+    found = calibrate(tiny_classifier(), parts)
+
+    assert found.model.config.kinds == 3
+    assert found.nll[KINDS] < min(found.nll[ONE], found.nll[EACH])
+    each = [found.temperature * sum(found_temperatures(found.model, part)) / 2 for part in parts]
+    assert each == pytest.approx([2.4, 0.8, 2.4], rel=0.2)
+    assert uncalibrated(found.model).config == tiny_classifier().config
 
 
 def test_where_texts_do_not_differ_one_temperature_stays() -> None:
@@ -74,7 +100,7 @@ def test_few_dev_texts_do_not_give_each_text_a_temperature(rows: int) -> None:
     found = calibrate(model, [answers((0.5, 3.0), rows)], otherwise=1.3)
 
     assert found.model is model
-    assert found.nll is None
+    assert not found.nll
     assert (found.temperature == 1.3) == (rows == 40)
 
 
