@@ -103,8 +103,22 @@ def _training(manifest: Manifest, metrics: dict[str, Any]) -> str:
         how = (
             f"{metrics['minutes']:.0f} minutes on {metrics['device']}, seed {metrics['seed']}, torch {metrics['torch']}"
         )
-        text += f"\nTrained in {how}{_start(metrics)}{_teachers(metrics)}. The recipe is in `metrics.json`.\n"
+        trained = "Trained in"
+        if averaged := metrics.get("averaged"):
+            text += f"\nThe weights are the mean of {len(averaged)} models: {_averaged(averaged)}."
+            trained = "The first of them was trained in"
+        text += f"\n{trained} {how}{_start(metrics)}{_teachers(metrics)}. The recipe is in `metrics.json`.\n"
     return text
+
+
+def _averaged(runs: list[dict[str, Any]]) -> str:
+    """The models whose mean this one is, with their shares."""
+    return "; ".join(
+        f"{run['share']:.2f} of one trained in {run['minutes']:.0f} minutes on {run['device']}, seed {run['seed']}"
+        if "minutes" in run
+        else f"{run['share']:.2f} of {run['name']}"
+        for run in runs
+    )
 
 
 def _start(metrics: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``rnnserve train`` and ``rnnserve data pack``: recipes and data in, checkpoints out."""
+"""``rnnserve train``, ``calibrate``, ``average`` and ``data pack``: recipes and data in, checkpoints out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from models.averaging import write_average
 from models.checkpoint import CheckpointError
 from models.corpora import CorpusError
 from models.data_pack import PackError, corpora_folder, write_pack
@@ -87,6 +88,26 @@ def calibrate_command(
             recalibrate(Run(load_recipe(find_recipe(recipe)), folder, out, seed, console=console), checkpoint)
     except (RecipeError, CheckpointError, CorpusError, PackError, TrainingError) as error:
         raise _fail(console, error) from error
+
+
+@app.command("average")
+def average_command(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Trained classifiers, or bundles, of runs that began with one model.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+    share: Annotated[
+        list[float] | None, typer.Option(help="How much of each, in their order; alike if not given.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model, instead of the first one's.")] = None,
+) -> None:
+    """Average the weights of several classifiers into one; calibrate it afterwards."""
+    console = Console(stderr=True)
+    try:
+        write_average(checkpoints, share or [], out, name)
+    except (CheckpointError, TrainingError) as error:
+        raise _fail(console, error) from error
+    console.print(f"wrote {out}; go on with rnnserve calibrate", highlight=False, markup=False)
 
 
 @data_app.command("pack")

@@ -79,6 +79,17 @@ def test_a_card_tells_of_kinds_of_texts(folder: Path) -> None:
     assert "is 0.2172; with one temperature for all it is 0.2226" in card
 
 
+def test_a_card_names_the_models_whose_mean_it_describes(folder: Path) -> None:
+    """A reader who trains the first of them again gets something else."""
+    run = {"minutes": 30.0, "device": "cpu", "seed": 1, "torch": "2.13.0"}
+    averaged = [{"name": "a", "share": 0.7, "minutes": 30.0, "device": "cpu", "seed": 1}, {"name": "b", "share": 0.3}]
+
+    card = model_card(load_manifest(folder), run | {"averaged": averaged}, 3.7)
+
+    assert "The weights are the mean of 2 models: 0.70 of one trained in 30 minutes on cpu, seed 1; 0.30 of b." in card
+    assert "The first of them was trained in 30 minutes on cpu" in card
+
+
 def test_a_card_names_data_with_licences_calibration_and_parity(folder: Path) -> None:
     """All of it from the manifest, also where nothing was measured yet."""
     source = {
