@@ -26,7 +26,7 @@ from models.classifier import Classifier
 from models.loop import TrainingError
 from models.train import MEASURED
 
-OF_A_RUN = ("seed", "minutes", "device", "teachers", "started_from")  # what the metrics keep of each
+OF_A_RUN = ("seed", "minutes", "device", "teachers")  # what the metrics keep of each
 
 
 def write_average(checkpoints: Sequence[Path], shares: Sequence[float], out: Path, name: str | None = None) -> None:
