@@ -46,8 +46,8 @@ names, typing errors and marks left out ask for the right order, or for the same
 answers within 0.2 of each other. The examples are sentences that people try first.
 What is called unseen is a second set (`export/behaviour_unseen.py`), by an author who had seen neither the training templates nor any answer
 of a model. Most of its words train; of its templates only plain halves do. Some training templates are younger than both sets
-(decisions [0011](decisions/0011-linear-teachers.md), [0012](decisions/0012-texts-as-people-type-them.md) and
-[0013](decisions/0013-more-to-learn-from-and-more-to-choose-by.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
+(decisions [0011](decisions/0011-linear-teachers.md), [0012](decisions/0012-texts-as-people-type-them.md),
+[0013](decisions/0013-more-to-learn-from-and-more-to-choose-by.md), [0017](decisions/0017-texts-that-judge-nothing.md) and [0020](decisions/0020-ten-thousand-texts-more.md)). Implied verdicts are pairs in which a fact or a turn of phrase judges and no word does; their
 authors and those of the opinions that train (`models/opinions/`) knew nothing of each other.
 """
 
