@@ -27,6 +27,7 @@ from models.checkpoint import (
 from models.loop import ANSWERS_FILE, RESUME_FILE
 from models.tokenizer import SPECIAL_TOKENS
 from service.bundle import (
+    CARD_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
     SCHEMA_VERSION,
@@ -38,7 +39,6 @@ from service.bundle import (
 )
 from service.errors import BundleError
 
-CARD_FILE = "MODEL_CARD.md"
 OUR_FILES = frozenset(
     {
         WEIGHTS_FILE,

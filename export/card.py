@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from export.behaviour import BehaviourReport
-from export.bundle import CARD_FILE, write_quality
+from export.bundle import write_quality
 from export.evaluate import Report
 from export.evaluate_language_model import Miss
 from export.markdown import markdown_table
 from export.neutral import FIRM
 from export.quality_page import behaviour_table
 from models.checkpoint import write_json
-from service.bundle import METRICS_FILE, WEIGHTS_FILE, Manifest, load_manifest
+from service.bundle import CARD_FILE, METRICS_FILE, WEIGHTS_FILE, Manifest, load_manifest
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 

@@ -17,6 +17,7 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
+CARD_FILE = "MODEL_CARD.md"
 
 SCHEMA_VERSION = 1
 
@@ -156,6 +157,12 @@ def load_manifest(folder: Path) -> Manifest:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BundleError(path, f"is wrong at {field}: {first['msg']}", "export the checkpoint again") from error
+
+
+def load_card(folder: Path) -> str:
+    """The model card as Markdown; empty where none was written."""
+    path = folder / CARD_FILE
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

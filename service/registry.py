@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.batching import AdmissionPolicy, Batcher, BatchObserver, BatchPolicy
-from service.bundle import TOKENIZER_FILE, Language, Manifest, Task, bundle_folders
+from service.bundle import TOKENIZER_FILE, Language, Manifest, Task, bundle_folders, load_card
 from service.engine import Engine
 from service.errors import BundleError, FieldError, UnknownModelError
 from service.settings import BatchingSettings
@@ -27,6 +27,7 @@ class LoadedModel:
     engine: Engine
     batcher: Batcher
     tokenizer: Tokenizer
+    card: str = ""  # Markdown
 
     @property
     def id(self) -> str:
@@ -72,7 +73,7 @@ def load_model(
         observer=observer(engine.model_id),
     )
     batcher.calibrate()
-    return LoadedModel(engine.manifest, engine, batcher, tokenizer)
+    return LoadedModel(engine.manifest, engine, batcher, tokenizer, load_card(folder))
 
 
 def load_models(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from service.dependencies import RegistryDep
 from service.openai_schemas import OpenAIError
@@ -21,6 +21,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"model": OpenAIError, "description": "Loading or draining."},
     "default": {"model": OpenAIError, "description": "Anything else that fails."},
 }
+MARKDOWN = "text/markdown"
+AS_MARKDOWN: dict[int | str, dict[str, Any]] = {200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}}
+VARY = {"vary": "accept"}  # caches keep both forms apart
 CARD_ERRORS: dict[int | str, dict[str, Any]] = {
     404: PROBLEMS[404],
     503: PROBLEMS[503] | {"description": "Loading or draining."},
@@ -57,8 +60,16 @@ async def get_model(model: str, registry: RegistryDep) -> ModelObject:
     return model_object(registry.get(model))
 
 
-@router.get("/{model}/card", responses=CARD_ERRORS)
-async def get_card(model: str, registry: RegistryDep) -> ModelCard:
-    """Measured quality, training data with licences, and the parity certificate of one model."""
-    manifest = registry.get(model).manifest
+@router.get("/{model}/card", response_model=ModelCard, responses=AS_MARKDOWN | CARD_ERRORS)
+async def get_card(model: str, registry: RegistryDep, request: Request, response: Response) -> ModelCard | Response:
+    """Measured quality, training data with licences, and the parity certificate of one model.
+
+    With `Accept: text/markdown` the whole card for people, with intended use, known failures and calibration, too; a bundle
+    for which none was written answers in JSON all the same.
+    """
+    found = registry.get(model)
+    if found.card and MARKDOWN in request.headers.get("accept", "").lower():
+        return Response(found.card, media_type=MARKDOWN, headers=VARY)
+    response.headers.update(VARY)
+    manifest = found.manifest
     return ModelCard(id=manifest.id, **manifest.model_dump(include=set(ModelCard.model_fields) - {"id"}))

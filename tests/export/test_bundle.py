@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export import bundle as bundle_module
-from export.bundle import CARD_FILE, OutputError, export_bundle, write_quality
+from export.bundle import OutputError, export_bundle, write_quality
 from export.graph import GATES
 from export.parity import ParityError, open_graph
 from models.checkpoint import (
@@ -34,7 +34,15 @@ from models.language_model import LanguageModelConfig
 from models.loop import ANSWERS_FILE, RESUME_FILE
 from models.tokenizer import train_tokenizer
 from models.trunk import TrunkConfig
-from service.bundle import CONFIG_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, load_manifest, verify_files
+from service.bundle import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    load_manifest,
+    verify_files,
+)
 from service.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from export.behaviour import Case, Labels, judge
-from export.bundle import CARD_FILE
 from export.card import model_card, note_in_bundle, write_card
 from export.evaluate import Report, describe
 from export.evaluate_language_model import Miss
-from service.bundle import load_manifest, verify_files
+from service.bundle import CARD_FILE, load_manifest, verify_files
 
 
 @pytest.fixture

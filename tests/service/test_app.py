@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from export.card import write_card
 from service.app import create_app, engine_threads
+from service.bundle import CARD_FILE
 from service.engine import Engine, FloatArray, IntArray
 from service.errors import ServiceError
 from service.middleware import Phase
@@ -260,3 +263,29 @@ async def test_a_full_queue_refuses_by_the_short_way_as_by_the_long_one(bundles:
     assert others == [None] * 4
     assert idle is None
     assert app.state.metrics.rejected.values == {("overloaded",): 2}
+
+
+async def test_a_bundle_without_a_written_card_answers_in_json(bundles: Path) -> None:
+    """Whatever form is asked for: the facts of the manifest are better than nothing."""
+    async with running(Settings(bundles=bundles)) as (_, client):
+        response = await client.get("/v1/models/sentiment-en/card", headers={"accept": "text/markdown"})
+
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["name"] == "sentiment-en"
+
+
+async def test_a_card_for_people_is_markdown(bundles: Path, tmp_path: Path) -> None:
+    """With what the JSON has no place for; caches keep the two apart."""
+    folder = Path(shutil.copytree(bundles, tmp_path / "bundles"))
+    write_card(folder / "sentiment-en")
+    async with running(Settings(bundles=folder)) as (_, client):
+        card = await client.get("/v1/models/sentiment-en/card", headers={"accept": "text/markdown"})
+        plain = await client.get("/v1/models/sentiment-en/card")
+        missing = await client.get("/v1/models/none/card", headers={"accept": "text/markdown"})
+
+    assert card.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert card.text == (folder / "sentiment-en" / CARD_FILE).read_text(encoding="utf-8")
+    assert "## Intended use" in card.text
+    assert plain.headers["content-type"] == "application/json"
+    assert card.headers["vary"] == plain.headers["vary"] == "accept"
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
