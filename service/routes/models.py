@@ -31,6 +31,19 @@ CARD_ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def wants_markdown(accept: str) -> bool:
+    """Whether an ``Accept`` header names Markdown and does not like JSON better; `*/*` alone gets JSON."""
+    weights: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        media_type, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            weights[media_type] = float(weight)
+        except ValueError:
+            weights[media_type] = 0.0
+    return weights.get(MARKDOWN, 0.0) > 0 and weights[MARKDOWN] >= weights.get("application/json", 0.0)
+
+
 def created_timestamp(created: str) -> int:
     """Unix seconds of an ISO date or time; without a zone it is UTC, and an unreadable one is 0."""
     try:
@@ -68,7 +81,7 @@ async def get_card(model: str, registry: RegistryDep, request: Request, response
     for which none was written answers in JSON all the same.
     """
     found = registry.get(model)
-    if found.card and MARKDOWN in request.headers.get("accept", "").lower():
+    if found.card and wants_markdown(request.headers.get("accept", "")):
         return Response(found.card, media_type=MARKDOWN, headers=VARY)
     response.headers.update(VARY)
     manifest = found.manifest

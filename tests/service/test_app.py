@@ -23,6 +23,7 @@ from service.engine import Engine, FloatArray, IntArray
 from service.errors import ServiceError
 from service.middleware import Phase
 from service.routes.json_route import WATCH_AFTER_S
+from service.routes.models import wants_markdown
 from service.settings import BatchingSettings, EngineSettings, LimitSettings, Settings
 from tests.service.asgi import Exchange, request, scope
 
@@ -289,3 +290,22 @@ async def test_a_card_for_people_is_markdown(bundles: Path, tmp_path: Path) -> N
     assert plain.headers["content-type"] == "application/json"
     assert card.headers["vary"] == plain.headers["vary"] == "accept"
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/markdown", True),
+        ("Text/Markdown; charset=utf-8, */*;q=0.8", True),
+        ("application/json;q=0.5, text/markdown", True),
+        ("application/json, text/markdown;q=0.5", False),
+        ("text/markdown;q=0", False),
+        ("text/markdown;q=much", False),
+    ],
+)
+def test_the_form_of_a_card_is_the_one_liked_best(accept: str, expected: bool) -> None:
+    """A client that refuses Markdown, or likes JSON better, gets JSON."""
+    assert wants_markdown(accept) is expected
