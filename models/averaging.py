@@ -40,7 +40,7 @@ def write_average(checkpoints: Sequence[Path], shares: Sequence[float], out: Pat
 
     Raises:
         CheckpointError: a checkpoint cannot be read.
-        TrainingError: there are fewer than two, they differ in more than their weights, or the shares do not fit them.
+        TrainingError: there are fewer than two, they differ in more than their weights, the shares do not fit them, or ``out`` is a file.
     """
     if len(checkpoints) < 2:
         raise TrainingError("a mean is of two checkpoints or more")
@@ -48,6 +48,8 @@ def write_average(checkpoints: Sequence[Path], shares: Sequence[float], out: Pat
         raise TrainingError(f"give a share for each checkpoint, or none: {len(shares)} for {len(checkpoints)}")
     if any(share <= 0 for share in shares):
         raise TrainingError("shares are greater than 0")
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"{out} is a file; --out is the folder to write to")
     total = sum(shares) if shares else float(len(checkpoints))
     parts = [share / total for share in (shares or [1.0] * len(checkpoints))]
     loaded = [_classifier(folder) for folder in checkpoints]
@@ -80,7 +82,7 @@ def write_average(checkpoints: Sequence[Path], shares: Sequence[float], out: Pat
         {"name": c.name, "share": round(part, 4)} | {key: of[key] for key in OF_A_RUN if key in of}
         for part, (c, _, _), of in zip(parts, loaded, metrics, strict=True)
     ]
-    kept = {key: value for key, value in metrics[0].items() if key not in MEASURED}
+    kept = {key: value for key, value in metrics[0].items() if key not in MEASURED | {"calibration"}}
     write_json(out / METRICS_FILE, kept | {"averaged": averaged})
 
 

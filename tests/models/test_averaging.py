@@ -36,7 +36,8 @@ def saved(folder: Path, tokenizer: tokenizers.Tokenizer, seed: int, **changes: A
     torch.manual_seed(seed)
     save_checkpoint(folder, config, config.build(), tokenizer)
     write_json(
-        folder / METRICS_FILE, {"seed": seed, "minutes": 3.0, "device": "cpu", "quality": {"sst2_test_accuracy": 1.0}}
+        folder / METRICS_FILE,
+        {"seed": seed, "minutes": 3.0, "device": "cpu", "quality": {"a": 1.0}, "calibration": {"temperature": 1.0}},
     )
     return folder
 
@@ -77,7 +78,7 @@ def test_the_metrics_name_each_run_and_claim_nothing_that_was_measured_of_one(
         ("tiny", 0.5, 1),
         ("tiny", 0.5, 2),
     ]
-    assert "quality" not in metrics
+    assert metrics.keys().isdisjoint({"quality", "calibration"})
 
 
 def test_what_any_of_them_was_trained_on_is_named_once(tmp_path: Path, tokenizer: tokenizers.Tokenizer) -> None:
@@ -128,6 +129,9 @@ def test_what_has_no_mean_is_refused(tmp_path: Path, tokenizer: tokenizers.Token
         with pytest.raises(TrainingError, match=message):
             write_average(runs, shares, out)
     assert not out.exists()
+    out.write_text("taken")
+    with pytest.raises(TrainingError, match="is a file"):
+        write_average([first, second], (), out)
 
 
 def test_the_command_averages_and_a_wrong_one_says_why(tmp_path: Path, tokenizer: tokenizers.Tokenizer) -> None:
