@@ -180,9 +180,8 @@ def teacher_probabilities(run: Run, texts: Sequence[str]) -> Tensor:
     Raises:
         CheckpointError, TrainingError: see :func:`load_teachers`.
     """
-    place = {
-        text: i for i, text in enumerate(dict.fromkeys(texts))
-    }  # one that counts several times is asked about once
+    # A text that counts several times is asked about once.
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     distinct = list(place)
     total = torch.zeros(len(distinct), len(run.recipe.labels))
     read: dict[tuple[str, bool], list[IdArray]] = {}  # teachers often share a tokenizer
